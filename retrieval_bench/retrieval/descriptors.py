@@ -1,0 +1,103 @@
+"""What a method says about images: vectors or packed codes, each row knowing its image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Metric = Literal["dot", "euclidean", "hamming"]
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Rows that describe images; several rows may belong to one image.
+
+    Attributes:
+        data: ``(n, d)`` float32 vectors, or ``(n, bytes)`` uint8 packed codes when the metric is ``hamming``.
+        image: ``(n,)`` int64 row of the sample table each descriptor belongs to.
+        metric: How two descriptors are compared: ``dot`` (greater is nearer), ``euclidean`` or ``hamming`` (smaller is).
+        boxes: ``(n, 4)`` float32 x1, y1, x2, y2 in pixels of the original image, or None.
+    """
+
+    data: Tensor
+    image: Tensor
+    metric: Metric = "dot"
+    boxes: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        expected = torch.uint8 if self.metric == "hamming" else torch.float32
+        if self.data.ndim != 2 or self.data.dtype != expected:
+            raise ValueError(
+                f"{self.metric} descriptors must be a 2-d {expected} tensor, got {self.data.dtype} of shape "
+                f"{tuple(self.data.shape)}"
+            )
+        if self.image.shape != self.data.shape[:1] or self.image.dtype != torch.int64:
+            raise ValueError(f"image must be int64 of shape ({len(self.data)},), got {tuple(self.image.shape)}")
+        if self.boxes is not None and self.boxes.shape != (len(self.data), 4):
+            raise ValueError(f"boxes must have shape ({len(self.data)}, 4), got {tuple(self.boxes.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def select(self, image: Sequence[int] | np.ndarray | Tensor) -> "Descriptors":
+        """The rows of the given images, in the order of the images given.
+
+        Raises:
+            KeyError: If an image has no descriptor.
+        """
+        wanted = torch.as_tensor(np.asarray(image), dtype=torch.int64)
+        order = torch.argsort(self.image, stable=True)
+        owner = self.image[order].contiguous()
+        start = torch.searchsorted(owner, wanted, side="left")
+        count = torch.searchsorted(owner, wanted, side="right") - start
+        if (count == 0).any():
+            missing = wanted[count == 0]
+            raise KeyError(f"{len(missing)} images have no descriptor, the first is image {int(missing[0])}")
+        shift = torch.arange(int(count.sum())) - torch.repeat_interleave(count.cumsum(0) - count, count)
+        return self._rows(order[torch.repeat_interleave(start, count) + shift])
+
+    def _rows(self, rows: Tensor) -> "Descriptors":
+        boxes = None if self.boxes is None else self.boxes[rows]
+        return Descriptors(self.data[rows], self.image[rows], self.metric, boxes)
+
+    @classmethod
+    def merge(cls, shards: Sequence["Descriptors"]) -> "Descriptors":
+        """Join shards into one, ordered by image; an image that several shards describe is taken from the first.
+
+        Raises:
+            ValueError: If there is no shard, or the shards are of different kinds.
+        """
+        if not shards:
+            raise ValueError("there is no shard to merge")
+        kinds = {(s.metric, s.data.shape[1], s.boxes is None) for s in shards}
+        if len(kinds) > 1:
+            raise ValueError(f"shards of different kinds cannot be merged: {sorted(map(str, kinds))}")
+        seen = torch.empty(0, dtype=torch.int64)
+        fresh: list[Descriptors] = []
+        for shard in shards:
+            fresh.append(shard._rows(torch.isin(shard.image, seen, invert=True).nonzero().squeeze(1)))
+            seen = torch.cat([seen, fresh[-1].image.unique()])
+        image = torch.cat([s.image for s in fresh])
+        boxes = None if fresh[0].boxes is None else torch.cat([s.boxes for s in fresh if s.boxes is not None])
+        joined = cls(torch.cat([s.data for s in fresh]), image, fresh[0].metric, boxes)
+        return joined._rows(torch.argsort(image, stable=True))
+
+    def save(self, path: Path) -> None:
+        """Write an uncompressed ``.npz`` file; nothing half-written is left behind."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        partial = path.with_name(path.name + ".part")
+        with partial.open("wb") as file:
+            np.savez(file, metric=np.array(self.metric), **{k: v.cpu().numpy() for k, v in arrays.items()})
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Descriptors":
+        """Read what ``save`` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            boxes = torch.from_numpy(file["boxes"]) if "boxes" in file else None
+            metric: Metric = str(file["metric"])  # type: ignore[assignment]  # checked on construction
+            return cls(torch.from_numpy(file["data"]), torch.from_numpy(file["image"]), metric, boxes)
