@@ -1,0 +1,117 @@
+"""The base of every method: it owns evaluation, and leaves to the paper what a paper may vary."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+import torch.distributed as dist
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from retrieval_bench.nn.preprocessing import Preprocessing
+from retrieval_bench.retrieval.descriptors import Descriptors
+from retrieval_bench.retrieval.evaluate import Evaluation, evaluate
+
+Batch = dict[str, Tensor]
+
+
+class RetrievalMethod(LightningModule, ABC):
+    """One paper: a network that describes pictures, how it is trained, and what it wants to see.
+
+    A subclass gives ``embed``, and ``training_step`` if it is trained. Data are met in a batch (``image``, ``label``,
+    ``index``) and in two facts of the datamodule: ``ground_truth`` and ``protocol``.
+
+    Attributes:
+        preprocessing: What the network expects to see; the datamodule reads it.
+        evaluation: The last evaluation: metrics, per-query values and costs.
+        descriptors: What it was made from, on the first process.
+    """
+
+    preprocessing: Preprocessing
+    optimizer: OptimizerCallable
+    lr_scheduler: LRSchedulerCallable
+    # Options that are callables or modules are not kept in checkpoints: they hold plain types and tensors only.
+    unsaved_options: ClassVar[tuple[str, ...]] = ("optimizer", "lr_scheduler", "loss")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.evaluation: Evaluation | None = None
+        self.descriptors: Descriptors | None = None
+        self._shards: list[Descriptors] = []
+
+    @abstractmethod
+    def embed(self, batch: Batch) -> Descriptors:
+        """Describe the pictures of a batch."""
+
+    def fit_statistics(self) -> None:
+        """Fit what is not trained by gradients (whitening, codebooks) into buffers, before training starts."""
+
+    def on_fit_start(self) -> None:
+        """Fit the statistics once; a resumed run finds them in its checkpoint."""
+        if self.trainer.ckpt_path is None:
+            self.fit_statistics()
+
+    def on_evaluation_start(self) -> None:
+        """Forget the descriptors of the last pass."""
+        self._shards = []
+
+    on_validation_epoch_start = on_evaluation_start
+    on_test_epoch_start = on_evaluation_start
+
+    def evaluation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Describe one batch."""
+        del batch_idx
+        self._shards.append(self.embed(batch).cpu())
+
+    validation_step = evaluation_step
+    test_step = evaluation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Search and score."""
+        self._evaluate("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Search and score."""
+        self._evaluate("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Descriptors:
+        """Describe one batch."""
+        del batch_idx
+        return self.embed(batch).cpu()
+
+    def _evaluate(self, stage: str) -> None:
+        if self.trainer.sanity_checking:
+            return
+        self.descriptors = Descriptors.merge(_gather(self._shards))
+        self._shards = []
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
+        truth, protocol = data.ground_truth, data.protocol
+        # Every process holds all descriptors, so all of them come to the same numbers.
+        self.evaluation = evaluate(
+            self.descriptors.select(truth.query), self.descriptors.select(truth.gallery), truth, protocol
+        )
+        for name, value in self.evaluation.metrics.items():
+            main = name == protocol.main_metric
+            self.log(f"{stage}/{name}", torch.tensor(value), prog_bar=main, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and the scheduler stepped once an iteration, as the papers count."""
+        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the name of the method, so that a checkpoint is enough to load it."""
+        checkpoint["method"] = type(self).__name__
+
+
+def _gather(shards: list[Descriptors]) -> list[Descriptors]:
+    """The shards of all processes, on every process, in the order of their ranks."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return shards
+    everyone: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(everyone, Descriptors.merge(shards) if shards else None)
+    return [shard for shard in everyone if shard is not None]

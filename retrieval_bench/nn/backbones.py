@@ -1,0 +1,124 @@
+"""ImageNet networks from torchvision, cut at named taps, with the key names of their checkpoints kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from retrieval_bench.nn.preprocessing import WeightsFamily
+from retrieval_bench.nn.weights import load_state_dict
+
+Tap = Literal["stride4", "stride8", "stride16", "last"]
+
+
+@dataclass(frozen=True)
+class TapPoint:
+    """A module whose output is taken: its name in torchvision's network and its number of channels."""
+
+    module: str
+    channels: int
+
+
+# The deepest map of each stride. Taps follow a ReLU, so maps are never negative: MobileNetV2's blocks end in a linear
+# layer, hence the expansions behind them (the taps that SSDLite reads too).
+TAPS: dict[str, dict[Tap, TapPoint]] = {
+    "vgg16": {
+        "stride4": TapPoint("features.15", 256),  # conv3_3
+        "stride8": TapPoint("features.22", 512),  # conv4_3
+        "stride16": TapPoint("features.29", 512),  # conv5_3; pool5 behind it is not part of the trunk
+        "last": TapPoint("features.29", 512),
+    },
+    "resnet18": {
+        "stride4": TapPoint("layer1", 64),
+        "stride8": TapPoint("layer2", 128),
+        "stride16": TapPoint("layer3", 256),
+        "last": TapPoint("layer4", 512),
+    },
+    **{
+        name: {
+            "stride4": TapPoint("layer1", 256),
+            "stride8": TapPoint("layer2", 512),
+            "stride16": TapPoint("layer3", 1024),
+            "last": TapPoint("layer4", 2048),
+        }
+        for name in ("resnet50", "resnet101")
+    },
+    "mobilenet_v2": {
+        "stride4": TapPoint("features.4.conv.0", 144),
+        "stride8": TapPoint("features.7.conv.0", 192),
+        "stride16": TapPoint("features.14.conv.0", 576),
+        "last": TapPoint("features.18", 1280),
+    },
+    "squeezenet1_0": {
+        "stride4": TapPoint("features.5", 256),
+        "stride8": TapPoint("features.10", 512),
+        "stride16": TapPoint("features.12", 512),
+        "last": TapPoint("features.12", 512),
+    },
+}
+
+
+class Backbone(nn.Module):
+    """A trunk that returns the maps at its taps; what lies behind the last tap is not built.
+
+    Args:
+        name: A network of ``TAPS``.
+        taps: Which maps to return.
+        weights: ``imagenet`` (torchvision's published file), ``none`` (random), or the path of a checkpoint.
+        family: ``caffe`` changes the graph of ResNets as well: the stride of a stage sits in its first 1x1 convolution,
+            and the stem's max-pool has no padding and rounds up.
+
+    Raises:
+        ValueError: If the network or the family is not known.
+        WeightsError: If the weights are not at hand or do not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        taps: Sequence[Tap],
+        *,
+        weights: str = "imagenet",
+        family: WeightsFamily = "torchvision",
+    ) -> None:
+        super().__init__()
+        if name not in TAPS:
+            raise ValueError(f"unknown backbone {name!r}; known are {', '.join(TAPS)}")
+        network = models.get_model(name, weights=None, **({"init_weights": True} if name == "vgg16" else {}))
+        if family == "caffe":
+            _to_caffe_graph(network, name)
+        self.points = {tap: TAPS[name][tap] for tap in taps}
+        modules = dict.fromkeys(point.module for point in self.points.values())
+        self.trunk = create_feature_extractor(network, {module: module for module in modules})
+        if weights != "none":
+            self.trunk.load_state_dict(load_state_dict(name, weights, family, like=network))
+
+    def channels(self, tap: Tap) -> int:
+        """Number of channels of a tap's map."""
+        return self.points[tap].channels
+
+    def forward(self, image: Tensor) -> dict[Tap, Tensor]:
+        """Maps at the taps.
+
+        Args:
+            image: ``(B, 3, H, W)`` normalised.
+
+        Returns:
+            For each tap ``(B, C, H / stride, W / stride)``.
+        """
+        maps = self.trunk(image)
+        return {tap: maps[point.module] for tap, point in self.points.items()}
+
+
+def _to_caffe_graph(network: nn.Module, name: str) -> None:
+    if name == "vgg16":
+        return  # the same graph in both
+    if name not in {"resnet50", "resnet101"}:
+        raise ValueError(f"{name} was never released for Caffe; set weights_family to torchvision")
+    network.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=0, ceil_mode=True)
+    for stage in ("layer2", "layer3", "layer4"):
+        network.get_submodule(f"{stage}.0.conv1").stride = (2, 2)
+        network.get_submodule(f"{stage}.0.conv2").stride = (1, 1)

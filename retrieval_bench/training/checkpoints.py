@@ -1,0 +1,36 @@
+"""A method out of a checkpoint alone."""
+
+from pathlib import Path
+
+import torch
+
+from retrieval_bench import methods
+from retrieval_bench.errors import RetrievalBenchError
+from retrieval_bench.methods.base import RetrievalMethod
+
+
+class CheckpointError(RetrievalBenchError):
+    """A file is no checkpoint of one of our methods."""
+
+
+def load_method(path: Path) -> RetrievalMethod:
+    """The method a checkpoint holds, in evaluation mode on the CPU.
+
+    Args:
+        path: A checkpoint that training wrote; only plain types and tensors are read from it.
+
+    Raises:
+        CheckpointError: If it is missing, unreadable, or of no method we know.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; runs keep theirs in RUN/checkpoints/last.ckpt")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        kind = getattr(methods, checkpoint["method"])
+        options = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
+        # All weights are in the checkpoint: the trunk's own file need not be at hand any more.
+        method: RetrievalMethod = kind(**{**options, "weights": "none"})
+        method.load_state_dict(checkpoint["state_dict"])
+    except Exception as error:
+        raise CheckpointError(f"{path} is no checkpoint of a method of this version ({error})") from error
+    return method.eval()

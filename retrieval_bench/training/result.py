@@ -1,0 +1,72 @@
+"""From a finished run to its result: numbers, provenance, departures from the paper, cost."""
+
+import resource
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from retrieval_bench.bench import provenance
+from retrieval_bench.bench.results import Cost, Data, Result, RunId
+from retrieval_bench.methods.base import RetrievalMethod
+from retrieval_bench.training.resume import BestOnTest, TrainingTime
+
+if TYPE_CHECKING:
+    from retrieval_bench.training.trainer import BenchmarkTrainer
+
+
+def make_result(
+    trainer: "BenchmarkTrainer",
+    model: RetrievalMethod,
+    datamodule: Any,
+    *,
+    before: dict[str, float] | None,
+    per_query: str,
+) -> Result:
+    """Gather everything worth keeping of a run that was just tested."""
+    identity, evaluation, descriptors = trainer.identity, model.evaluation, model.descriptors
+    assert identity is not None
+    assert evaluation is not None
+    assert descriptors is not None
+    table = datamodule.table
+    return Result(
+        run=RunId(**{k: getattr(identity, k) for k in ("suite", "dataset", "method", "variant", "seed")}),
+        protocol=datamodule.protocol,
+        metrics=evaluation.metrics,
+        before=before,
+        best=trainer.callback(BestOnTest).metrics,
+        per_query=per_query,
+        config=trainer.resolved_config,
+        config_hash=identity.config_hash,
+        data=Data(fingerprint=table.fingerprint, edition=datamodule.protocol.edition, counts=table.counts()),
+        code=provenance.code_version(),
+        packages=provenance.packages(),
+        hardware=provenance.hardware(_accelerators(trainer)),
+        cost=Cost(
+            parameters=float(sum(p.numel() for p in model.parameters())),
+            bytes_per_image=descriptors.data.nbytes / len(descriptors.image.unique()),
+            images_per_second=model.images_per_second,
+            ms_per_query=1000 * evaluation.seconds / len(evaluation.query),
+            training_seconds=trainer.callback(TrainingTime).seconds,
+            peak_memory_mib=_peak_memory_mib(),
+        ),
+        notes=(*identity.notes, *model.departures(), *_trainer_departures(trainer)),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _trainer_departures(trainer: "BenchmarkTrainer") -> list[str]:
+    reduced = "" if str(trainer.precision).startswith("32") else f"computed in {trainer.precision}"
+    return [note for note in (f"trained for {trainer.global_step:,} iterations", reduced) if note]
+
+
+def _accelerators(trainer: "BenchmarkTrainer") -> list[str]:
+    if trainer.strategy.root_device.type != "cuda":
+        return []
+    return [torch.cuda.get_device_name(trainer.strategy.root_device)] * trainer.world_size
+
+
+def _peak_memory_mib() -> float:
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux

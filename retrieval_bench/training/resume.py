@@ -1,0 +1,139 @@
+"""Exact resume: a run that was killed and started again ends where an uninterrupted one ends."""
+
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there, so that a kill leaves the last one whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Save, then replace."""
+        partial = Path(f"{path}.part")
+        super().save_checkpoint(checkpoint, partial, storage_options)
+        partial.replace(path)
+
+
+class RandomState(Callback):
+    """Keeps the random generators of every process in the checkpoint; Lightning by itself does not."""
+
+    def __init__(self) -> None:
+        self._loaded: list[dict[str, Any]] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The generators of all processes; every process takes part in a checkpoint."""
+        mine = _generators()
+        if not (dist.is_available() and dist.is_initialized()):
+            return {"ranks": [mine]}
+        ranks: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(ranks, mine)
+        return {"ranks": ranks}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Kept until training starts: what Lightning does in between may draw random numbers."""
+        self._loaded = state_dict["ranks"]
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the generators back; when training starts is too late, the first batch may have been drawn."""
+        del pl_module
+        if self._loaded is not None and len(self._loaded) == trainer.world_size:
+            _restore(self._loaded[trainer.global_rank])
+        self._loaded = None
+
+
+def _generators() -> dict[str, Any]:
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [str(name), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
+        "python": random.getstate(),
+    }
+
+
+def _restore(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+class TrainingTime(Callback):
+    """Seconds spent in training, over all the pieces of an interrupted run, validation not counted.
+
+    Attributes:
+        seconds: The sum so far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since: float | None = None
+
+    def state_dict(self) -> dict[str, float]:
+        """The sum up to this checkpoint."""
+        running = 0.0 if self._since is None else time.perf_counter() - self._since
+        return {"seconds": self.seconds + running}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on counting."""
+        self.seconds = state_dict["seconds"]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        del trainer, pl_module
+        self._since = time.perf_counter()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock; the epoch ends after validation."""
+        del trainer, pl_module
+        self._pause()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        del trainer, pl_module
+        self._pause()
+
+    def _pause(self) -> None:
+        if self._since is not None:
+            self.seconds += time.perf_counter() - self._since
+            self._since = None
+
+
+class BestOnTest(Callback):
+    """The best evaluation seen during training: never the result, kept only to be shown as such.
+
+    Attributes:
+        metrics: The metrics of the epoch in which the main one was highest.
+    """
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far."""
+        return {"metrics": self.metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the best so far."""
+        self.metrics = state_dict["metrics"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compare."""
+        evaluation = getattr(pl_module, "evaluation", None)
+        if evaluation is None or trainer.state.fn != "fit":
+            return
+        main = trainer.datamodule.protocol.main_metric  # type: ignore[attr-defined]  # Lightning sets it
+        if self.metrics is None or evaluation.metrics[main] > self.metrics[main]:
+            self.metrics = dict(evaluation.metrics)

@@ -1,0 +1,151 @@
+"""Lightning's Trainer with one more verb: benchmark a method, and leave a result."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, LightningDataModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from retrieval_bench.bench.files import write_whole
+from retrieval_bench.bench.results import RESULT_FILE, write_result
+from retrieval_bench.methods.base import RetrievalMethod
+from retrieval_bench.training.identity import RunIdentity
+from retrieval_bench.training.result import make_result
+from retrieval_bench.training.resume import AtomicCheckpointIO, BestOnTest, RandomState, TrainingTime
+
+PER_QUERY_FILE = "per_query.npz"
+_BEFORE_FILE = "before.json"
+
+
+class BenchmarkTrainer(Trainer):
+    """A Trainer whose runs can be killed and started again without a trace.
+
+    Args:
+        args: Passed to Lightning's Trainer.
+        run_dir: Where everything of the run goes: checkpoints, log, result. Without it Lightning's own places are used.
+        wandb: Whether to log to Weights & Biases as well; offline unless WANDB_MODE says ``online``.
+        kwargs: Passed to Lightning's Trainer.
+    """
+
+    def __init__(self, *args: Any, run_dir: str | None = None, wandb: bool = False, **kwargs: Any) -> None:
+        self.run_dir = Path(run_dir) if run_dir else None
+        self.identity = RunIdentity.read(self.run_dir) if self.run_dir else None
+        self.resolved_config: dict[str, Any] = {}
+        if self.run_dir:
+            kwargs["default_root_dir"] = str(self.run_dir)
+            kwargs["callbacks"] = [*_as_list(kwargs.get("callbacks")), *_callbacks(self.run_dir)]
+            kwargs["plugins"] = [*_as_list(kwargs.get("plugins")), AtomicCheckpointIO()]
+            if kwargs.get("logger") in (None, True):
+                kwargs["logger"] = _loggers(self.run_dir, self.identity, wandb=wandb)
+        elif wandb:
+            kwargs["logger"] = _loggers(Path(kwargs.get("default_root_dir") or "."), None, wandb=True)
+        super().__init__(*args, **kwargs)
+
+    def callback(self, kind: type[Callback]) -> Any:
+        """The callback of a kind.
+
+        Raises:
+            LookupError: If there is none.
+        """
+        for callback in self.callbacks:  # type: ignore[attr-defined]  # Lightning sets it
+            if isinstance(callback, kind):
+                return callback
+        raise LookupError(f"this trainer has no {kind.__name__}; give it a run_dir")
+
+    def benchmark(self, model: RetrievalMethod, datamodule: LightningDataModule) -> None:
+        """Train (or go on training), test, and write the result into the run's folder.
+
+        Args:
+            model: The method.
+            datamodule: The data set and its protocol.
+
+        Raises:
+            ValueError: If the trainer has no ``run_dir``.
+        """
+        if self.run_dir is None or self.identity is None:
+            raise ValueError("benchmark needs a folder for the run: --trainer.run_dir DIR")
+        last = self.run_dir / "checkpoints" / "last.ckpt"
+        before = self._measure_untrained(model, datamodule) if self.identity.compare_untrained else None
+        # Measuring must not move the random numbers that training draws.
+        seed_everything(self.identity.seed, workers=True, verbose=False)
+        self.fit(model, datamodule=datamodule, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        if not last.is_file():  # what is only fitted trains for no epoch, and Lightning writes no checkpoint then
+            self.save_checkpoint(last)
+        self.test(model, datamodule=datamodule, verbose=False)
+        self._write(model, datamodule, before)
+
+    def _measure_untrained(
+        self, model: RetrievalMethod, datamodule: LightningDataModule
+    ) -> dict[str, float]:
+        assert self.run_dir is not None
+        kept = self.run_dir / _BEFORE_FILE
+        if not kept.is_file():
+            self.validate(model, datamodule=datamodule, verbose=False)
+            assert model.evaluation is not None
+            _write_on_first(kept, json.dumps(model.evaluation.metrics))
+            self.strategy.barrier()
+        metrics: dict[str, float] = json.loads(kept.read_text())
+        return metrics
+
+    @rank_zero_only
+    def _write(self, model: RetrievalMethod, datamodule: Any, before: dict[str, float] | None) -> None:
+        assert self.run_dir is not None
+        assert self.identity is not None
+        assert model.evaluation is not None
+        model.evaluation.save_per_query(self.run_dir / PER_QUERY_FILE)
+        result = make_result(self, model, datamodule, before=before, per_query=PER_QUERY_FILE)
+        for logger in self.loggers:
+            if isinstance(logger, WandbLogger):
+                summary = {f"eval/{result.protocol.name}/{k}": v for k, v in result.metrics.items()}
+                logger.experiment.summary.update(summary)
+        write_result(self.run_dir / RESULT_FILE, result)
+
+
+@rank_zero_only
+def _write_on_first(path: Path, text: str) -> None:
+    write_whole(path, text)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _callbacks(run_dir: Path) -> list[Callback]:
+    return [
+        RandomState(),
+        TrainingTime(),
+        BestOnTest(),
+        # Only the last checkpoint counts: these benchmarks have no validation split to choose a better one by.
+        ModelCheckpoint(
+            dirpath=run_dir / "checkpoints",
+            save_last=True,
+            save_top_k=0,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+    ]
+
+
+def _loggers(folder: Path, identity: RunIdentity | None, *, wandb: bool) -> list[Logger]:
+    loggers: list[Logger] = [CSVLogger(str(folder), name="", version="metrics")]
+    if wandb:
+        online = os.environ.get("WANDB_MODE") == "online"
+        tags = [identity.dataset, identity.method, identity.variant or "full"] if identity else []
+        loggers.append(
+            WandbLogger(
+                project=os.environ.get("WANDB_PROJECT", "retrieval-bench"),
+                name=identity.name if identity else None,
+                group=identity.name.rsplit("/", 1)[0] if identity else None,
+                tags=tags,
+                save_dir=str(folder),
+                offline=not online,
+            )
+        )
+    return loggers
