@@ -1,5 +1,6 @@
 """The base of every data set: a folder read into one sample table under one protocol."""
 
+import os
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +14,11 @@ from retrieval_bench.retrieval.ground_truth import GroundTruth
 from retrieval_bench.retrieval.protocol import Protocol
 
 
+def default_root(name: str) -> Path:
+    """The folder of a data set where none is given: its key inside ``data``, or inside RETRIEVAL_BENCH_DATA."""
+    return Path(os.environ.get("RETRIEVAL_BENCH_DATA") or "data") / name
+
+
 class RetrievalDataset(ABC):
     """A data set in its original folder layout.
 
@@ -22,23 +28,27 @@ class RetrievalDataset(ABC):
         name: The key of the data set, of its card and of its configs.
         protocols: The ways to measure on it; the first is the default.
         marker: The annotation file whose presence says where the data set starts.
+        other_markers: Annotation files that say so too, where a data set has come in several layouts.
         folder: The top folder of the original archive; a root that holds it and one that is it are both accepted.
+        annotations: The annotation files of the whole data set.
     """
 
     name: ClassVar[str]
     protocols: ClassVar[tuple[Protocol, ...]]
     marker: ClassVar[str]
+    other_markers: ClassVar[tuple[str, ...]] = ()
     folder: ClassVar[str] = "."
+    annotations: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, root: str | Path, protocol: str | None = None) -> None:
         """Find the data set.
 
         Args:
-            root: The folder it was unpacked in.
+            root: The folder it was unpacked in, or the folder of all data sets that holds it under its key.
             protocol: The name of one of its protocols.
 
         Raises:
-            DatasetNotFoundError: If the annotation file is in neither of the two places.
+            DatasetNotFoundError: If the annotation file is in none of these places.
             ValueError: If it has no such protocol.
         """
         named = {p.name: p for p in self.protocols}
@@ -48,14 +58,19 @@ class RetrievalDataset(ABC):
         self.root = self._locate(Path(root))
 
     def _locate(self, root: Path) -> Path:
-        for place in (root, root / self.folder):
-            if (place / self.marker).is_file():
+        markers = (self.marker, *self.other_markers)
+        for place in (root, root / self.folder, root / self.name, root / self.name / self.folder):
+            if any((place / marker).is_file() for marker in markers):
                 return place
         raise DatasetNotFoundError(
-            f"{self.card.title} is not in {root.absolute()}: there is no {self.marker} in it"
+            f"{self.card.title} is not in {root.absolute()}: there is no {' or '.join(markers)} in it"
             + (f" nor in its folder {self.folder}" if self.folder != "." else "")
             + f". {self.card.how_to_get()}"
         )
+
+    def missing_annotations(self) -> list[str]:
+        """Annotation files of the whole data set that are not there."""
+        return [name for name in self.annotations or (self.marker,) if not (self.root / name).is_file()]
 
     @property
     def card(self) -> Card:

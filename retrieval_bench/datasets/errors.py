@@ -1,7 +1,9 @@
 """What goes wrong with data, said so that the reader knows the next step."""
 
+from retrieval_bench.errors import RetrievalBenchError
 
-class DataError(Exception):
+
+class DataError(RetrievalBenchError):
     """Something is wrong with a data set on disk; the message says what, where, and what to do."""
 
 

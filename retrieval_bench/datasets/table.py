@@ -24,7 +24,9 @@ class SampleTable:
         is_train: ``(n,)`` whether the image may be trained on.
         is_query: ``(n,)`` whether it asks.
         is_gallery: ``(n,)`` whether it is searched.
-        box: ``(n, 4)`` float32 x1, y1, x2, y2 in pixels of the original image, or None.
+        box: ``(n, 4)`` float32 x1, y1, x2, y2 in pixels of the original image, or None. Pixels count from 0 and the
+            box ends before x2 and y2, so the whole image is ``0, 0, width, height``. Published boxes may reach a few
+            pixels beyond the image.
         positives: For each query, in row order, its relevant rows; None where relevance is equality of labels.
         junk: For each query its ignored rows, besides itself.
     """
@@ -46,6 +48,15 @@ class SampleTable:
                 raise ValueError(f"{name} has {len(getattr(self, name))} rows, path has {n}")
         if self.box is not None and self.box.shape != (n, 4):
             raise ValueError(f"box must have shape ({n}, 4), got {self.box.shape}")
+        if n and not -1 <= self.label.min() <= self.label.max() < len(self.class_names):
+            raise ValueError(
+                f"label must be -1 or an index into the {len(self.class_names)} class names, "
+                f"got {self.label.min()} to {self.label.max()}"
+            )
+        queries = int(np.count_nonzero(self.is_query))
+        for name, lists in (("positives", self.positives), ("junk", self.junk)):
+            if lists is not None and len(lists) != queries:
+                raise ValueError(f"{name} has {len(lists)} lists, there are {queries} queries")
 
     def __len__(self) -> int:
         return len(self.path)
@@ -56,13 +67,11 @@ class SampleTable:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images and classes of each role that has any."""
-        roles = (role for role in ("train", "query", "gallery") if len(self.rows(role)))
+        of_role = {role: self.label[self.rows(role)] for role in ("train", "query", "gallery")}
         return {
-            role: {
-                "images": len(self.rows(role)),
-                "classes": len({int(x) for x in self.label[self.rows(role)]} - {-1}),
-            }
-            for role in roles
+            role: {"images": len(labels), "classes": len(np.unique(labels[labels >= 0]))}
+            for role, labels in of_role.items()
+            if len(labels)
         }
 
     def ground_truth(self, *, exclude_self: bool) -> GroundTruth:
@@ -87,7 +96,9 @@ class SampleTable:
         yield "\n".join(self.path).encode()
         yield self.label.astype("<i8").tobytes()
         yield np.stack([self.is_train, self.is_query, self.is_gallery]).tobytes()
-        yield b"" if self.box is None else self.box.astype("<f4").tobytes()
-        for lists in (self.positives, self.junk):
+        # A column that is absent leaves its name out, so that no two tables spell the same bytes.
+        if self.box is not None:
+            yield b"box" + self.box.astype("<f4").tobytes()
+        for name, lists in ((b"positives", self.positives), (b"junk", self.junk)):
             if lists is not None:
-                yield lists.values.astype("<i8").tobytes() + lists.offsets.astype("<i8").tobytes()
+                yield name + lists.offsets.astype("<i8").tobytes() + lists.values.astype("<i8").tobytes()

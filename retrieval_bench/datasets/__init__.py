@@ -1,0 +1,32 @@
+"""Where images and ground truth come from: one reader for each data set, found by its key."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from retrieval_bench.datasets.base import RetrievalDataset
+
+# The module and the class of each reader; a module is imported only when its data set is asked for.
+DATASETS: dict[str, tuple[str, str]] = {
+    "cub": ("cub", "Cub200"),
+    "cars196": ("cars196", "Cars196"),
+    "sop": ("sop", "StanfordOnlineProducts"),
+    "inshop": ("inshop", "InShop"),
+}
+
+
+def dataset_class(name: str) -> "type[RetrievalDataset]":
+    """The reader of a data set.
+
+    Raises:
+        DataError: If there is none of this name; the message lists those there are.
+    """
+    from retrieval_bench.datasets.cards import suggestion
+    from retrieval_bench.datasets.errors import DataError
+
+    if name not in DATASETS:
+        raise DataError(
+            f"there is no data set {name!r}{suggestion(name, list(DATASETS))}; known: {', '.join(DATASETS)}"
+        )
+    module, kind = DATASETS[name]
+    return cast("type[RetrievalDataset]", getattr(import_module(f"{__name__}.{module}"), kind))

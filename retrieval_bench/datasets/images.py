@@ -1,0 +1,189 @@
+"""Pictures from disk: any mode and orientation in, upright RGB out, or an error that names the file."""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from retrieval_bench.datasets.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_ORIENTATION = 0x0112
+# libjpeg gives PIL and torchvision the same pixels for these; four-channel JPEGs they convert differently.
+_FAST_MODES = ("RGB", "L")
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    EOFError,
+    struct.error,
+    MemoryError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+def load_image(path: Path) -> Tensor:
+    """Load a picture upright and in RGB.
+
+    Three- and one-channel JPEGs are decoded by torchvision, to the same pixels as PIL in half the time; all
+    else goes through PIL. Transparent pictures are laid on white, the ground of product pictures; 16-bit ones
+    keep their high byte.
+
+    Args:
+        path: The picture.
+
+    Returns:
+        ``(3, H, W)`` uint8, its channels last in memory (as it was decoded, and as resizing is fastest).
+
+    Raises:
+        UnreadableImageError: If the file is missing, cut short, too large to be a photo, or no picture.
+    """
+    import torch
+
+    data = _read(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _refuse_bomb(image)
+            if image.format == "JPEG" and image.mode in _FAST_MODES:
+                pixels = _decode_jpeg(data)
+                if pixels is not None:
+                    return _upright(pixels, _orientation(image))
+            return torch.from_numpy(np.array(_to_rgb(image))).permute(2, 0, 1)
+    except _DECODE_ERRORS as error:
+        raise _unreadable(path, _reason(error, data)) from error
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Load a picture upright and in RGB through PIL alone, to the pixels of `load_image`.
+
+    Args:
+        path: The picture.
+
+    Raises:
+        UnreadableImageError: As `load_image`.
+    """
+    data = _read(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            _refuse_bomb(image)
+            return _to_rgb(image)
+    except _DECODE_ERRORS as error:
+        raise _unreadable(path, _reason(error, data)) from error
+
+
+def check_image(path: Path) -> str | None:
+    """Say what is wrong with a picture, or None if every pixel of it decodes.
+
+    Args:
+        path: The picture.
+    """
+    try:
+        open_rgb(path)
+    except UnreadableImageError as error:
+        return str(error.args[1])
+    return None
+
+
+def _unreadable(path: Path, reason: str) -> UnreadableImageError:
+    error = UnreadableImageError(
+        f"{path}: {reason}. `retrieval-bench data verify NAME` lists every such picture of a data set; "
+        "unpack or download them again."
+    )
+    error.args = (error.args[0], reason)
+    return error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "there is no such file" if missing else error.strerror or str(error)
+        raise _unreadable(path, reason) from error
+
+
+def _reason(error: BaseException, data: bytes) -> str:
+    if not data:
+        return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        if data.startswith((b"\xff\xd8", b"\x89PNG")):
+            return f"it is cut short after {len(data)} bytes, before the first pixel"
+        return f"it is no picture (it starts with {data[:16]!r})"
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return f"it is larger than any photo ({error})"
+    text = str(error) or type(error).__name__
+    if "truncated" in text.lower():
+        return f"it is cut short after {len(data)} bytes ({text})"
+    return f"it cannot be decoded ({text})"
+
+
+def _refuse_bomb(image: Image.Image) -> None:
+    # PIL only warns up to twice this number, and torchvision does not look at all.
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels, at most {limit} are read")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except _DECODE_ERRORS:
+        return 1  # a broken EXIF block says nothing about the pixels
+
+
+def _decode_jpeg(data: bytes) -> Tensor | None:
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    try:
+        pixels: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+    except RuntimeError:
+        return None  # PIL decides what is readable, and words the reason
+    return pixels
+
+
+def _upright(pixels: Tensor, orientation: int) -> Tensor:
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(-1, -2)
+    flips = {2: (-1,), 3: (-1, -2), 4: (-2,), 6: (-1,), 7: (-1, -2), 8: (-2,)}.get(orientation, ())
+    return pixels.flip(flips) if flips else pixels
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    orientation = _orientation(image)
+    image.load()
+    if image.mode.startswith("I"):
+        high = np.clip(np.asarray(image), 0, 65535).astype(np.uint16) >> 8
+        rgb = Image.fromarray(high.astype(np.uint8)).convert("RGB")
+    elif image.mode == "F":
+        raise ValueError("32-bit floating-point pictures have no known range; save it with 8 bits")
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        rgb = Image.new("RGB", image.size, "white")
+        rgb.paste(rgba, mask=rgba.getchannel("A"))
+    else:
+        rgb = image.convert("RGB")
+    turn = _TRANSPOSE.get(orientation)
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
