@@ -44,7 +44,7 @@ def _attention(options: argparse.Namespace) -> int:
     if not getattr(method, "taps", None) or not hasattr(method, "attention_maps"):
         raise PictureError(f"the method in {options.checkpoint} has no attention to draw")
     resized = [resize_image(load_image(path), method.preprocessing.resize) for path in options.images]
-    pictures = torch.stack([centre_window(*x.shape[1:], method.preprocessing).cut(x) for x in resized])
+    pictures = torch.stack([centre_window(x.shape[1], x.shape[2], method.preprocessing).cut(x) for x in resized])
     with torch.inference_mode():
         maps = method.attention_maps(normalize(pictures, method.preprocessing.family))
     sheet = attention_sheet(

@@ -11,7 +11,7 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Adam
-from torch.optim.lr_scheduler import MultiStepLR
+from torch.optim.lr_scheduler import StepLR
 
 from retrieval_bench.losses import BinomialDeviance
 from retrieval_bench.methods.base import Batch, RetrievalMethod
@@ -48,9 +48,11 @@ class ABIR(RetrievalMethod):
         se_reduction: The bottleneck of squeeze-and-excitation. Not in the paper; 16 is its own paper's default.
         concat_l2: Whether the vectors are normalised before they are joined. Not mentioned in the paper.
         freeze_batch_norm: Whether a trunk's batch norms keep ImageNet's statistics; VGG16 has none.
+        resize: Pictures become squares of this side in pixels, whatever their aspect (section 3.1).
+        crop: Side in pixels of the part the network sees (section 3.1).
         loss: The loss on cosine similarities; binomial deviance (section 2.4) with its public constants.
         optimizer: Adam, 1e-5 for all layers, weight decay 5e-4 (section 3.1).
-        lr_scheduler: A tenth after 40,000 iterations (section 3.1).
+        lr_scheduler: A tenth after 40,000 iterations (section 3.1); the recipe ends before it would drop again.
 
     Raises:
         ValueError: If an option has none of its values.
@@ -74,9 +76,11 @@ class ABIR(RetrievalMethod):
         se_reduction: int = 16,
         concat_l2: bool = False,
         freeze_batch_norm: bool = True,
+        resize: int = 256,
+        crop: int = 224,
         loss: nn.Module | None = None,
         optimizer: OptimizerCallable = lambda params: Adam(params, lr=1e-5, weight_decay=5e-4),
-        lr_scheduler: LRSchedulerCallable = lambda optimizer: MultiStepLR(optimizer, milestones=[40_000], gamma=0.1),
+        lr_scheduler: LRSchedulerCallable = lambda optimizer: StepLR(optimizer, step_size=40_000, gamma=0.1),
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore=list(self.unsaved_options))
@@ -88,7 +92,7 @@ class ABIR(RetrievalMethod):
         ):
             if value not in known:
                 raise ValueError(f"{option} cannot be {value!r}; it is one of {', '.join(map(str, known))}")
-        self.preprocessing = Preprocessing(resize=(256, 256), crop=224, flip=0.5, family=weights_family)  # section 3.1
+        self.preprocessing = Preprocessing(resize=(resize, resize), crop=crop, flip=0.5, family=weights_family)
         self.gate, self.local_pool, self.se_order = gate, local_pool, se_order
         self.concat_l2, self.freeze_batch_norm = concat_l2, freeze_batch_norm
         self.taps: list[Tap] = [_TAP_OF_BLOCK[block] for block in sorted(set(blocks))]

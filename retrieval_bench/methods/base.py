@@ -1,9 +1,10 @@
 """The base of every method: it owns evaluation, and leaves to the paper what a paper may vary."""
 
+import time
 from abc import ABC, abstractmethod
+from statistics import median
 from typing import Any, ClassVar
 
-import torch
 import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
-from retrieval_bench.retrieval.evaluate import Evaluation, evaluate
+from retrieval_bench.retrieval.evaluate import Evaluation, evaluate_images
 
 Batch = dict[str, Tensor]
 
@@ -26,6 +27,7 @@ class RetrievalMethod(LightningModule, ABC):
         preprocessing: What the network expects to see; the datamodule reads it.
         evaluation: The last evaluation: metrics, per-query values and costs.
         descriptors: What it was made from, on the first process.
+        images_per_second: How fast pictures were described then: the median over batches, on one process.
     """
 
     preprocessing: Preprocessing
@@ -38,7 +40,9 @@ class RetrievalMethod(LightningModule, ABC):
         super().__init__()
         self.evaluation: Evaluation | None = None
         self.descriptors: Descriptors | None = None
+        self.images_per_second: float | None = None
         self._shards: list[Descriptors] = []
+        self._speeds: list[float] = []
 
     @abstractmethod
     def embed(self, batch: Batch) -> Descriptors:
@@ -52,20 +56,35 @@ class RetrievalMethod(LightningModule, ABC):
         if self.trainer.ckpt_path is None:
             self.fit_statistics()
 
-    def on_evaluation_start(self) -> None:
+    def departures(self) -> list[str]:
+        """What differs from the paper's setting for another reason than an ablation; footnotes of the result."""
+        return []
+
+    def _start_evaluation(self) -> None:
+        self._shards, self._speeds = [], []
+
+    def on_validation_epoch_start(self) -> None:
         """Forget the descriptors of the last pass."""
-        self._shards = []
+        self._start_evaluation()
 
-    on_validation_epoch_start = on_evaluation_start
-    on_test_epoch_start = on_evaluation_start
+    def on_test_epoch_start(self) -> None:
+        """Forget the descriptors of the last pass."""
+        self._start_evaluation()
 
-    def evaluation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Describe one batch."""
         del batch_idx
-        self._shards.append(self.embed(batch).cpu())
+        self._describe(batch)
 
-    validation_step = evaluation_step
-    test_step = evaluation_step
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Describe one batch."""
+        del batch_idx
+        self._describe(batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Descriptors:
+        """Describe one batch."""
+        del batch_idx
+        return self.embed(batch).cpu()
 
     def on_validation_epoch_end(self) -> None:
         """Search and score."""
@@ -75,25 +94,26 @@ class RetrievalMethod(LightningModule, ABC):
         """Search and score."""
         self._evaluate("test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Descriptors:
-        """Describe one batch."""
-        del batch_idx
-        return self.embed(batch).cpu()
+    def _describe(self, batch: Batch) -> None:
+        start = time.perf_counter()
+        self._shards.append(self.embed(batch).cpu())  # waits for the device, too
+        self._speeds.append(len(batch["image"]) / (time.perf_counter() - start))
 
     def _evaluate(self, stage: str) -> None:
         if self.trainer.sanity_checking:
             return
-        self.descriptors = Descriptors.merge(_gather(self._shards))
-        self._shards = []
+        self.images_per_second = median(self._speeds) if self._speeds else None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        truth, protocol = data.ground_truth, data.protocol
-        # Every process holds all descriptors, so all of them come to the same numbers.
-        self.evaluation = evaluate(
-            self.descriptors.select(truth.query), self.descriptors.select(truth.gallery), truth, protocol
-        )
+        shards = _gather(self._shards)
+        self._start_evaluation()
+        if self.trainer.is_global_zero:
+            self.descriptors = Descriptors.merge(shards)
+            self.evaluation = evaluate_images(self.descriptors, data.ground_truth, data.protocol, device=self.device)
+        self.evaluation = self.trainer.strategy.broadcast(self.evaluation)
+        assert self.evaluation is not None
         for name, value in self.evaluation.metrics.items():
-            main = name == protocol.main_metric
-            self.log(f"{stage}/{name}", torch.tensor(value), prog_bar=main, sync_dist=True)
+            # The progress bar shows the main one; equal on all processes, so there is nothing to average.
+            self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, rank_zero_only=True)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler stepped once an iteration, as the papers count."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torchvision import models
@@ -120,5 +120,5 @@ def _to_caffe_graph(network: nn.Module, name: str) -> None:
         raise ValueError(f"{name} was never released for Caffe; set weights_family to torchvision")
     network.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=0, ceil_mode=True)
     for stage in ("layer2", "layer3", "layer4"):
-        network.get_submodule(f"{stage}.0.conv1").stride = (2, 2)
-        network.get_submodule(f"{stage}.0.conv2").stride = (1, 1)
+        first: Any = network.get_submodule(f"{stage}.0")
+        first.conv1.stride, first.conv2.stride = (2, 2), (1, 1)

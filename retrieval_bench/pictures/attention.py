@@ -25,7 +25,8 @@ def heat(weights: Weights) -> Pixels:
     place = np.clip(weights, 0, 1).astype(np.float64) * (len(_INFERNO) - 1)
     low = np.minimum(place.astype(np.int64), len(_INFERNO) - 2)
     share = (place - low)[..., None]
-    return (_INFERNO[low] * (1 - share) + _INFERNO[low + 1] * share).round().astype(np.uint8)
+    colours: Pixels = (_INFERNO[low] * (1 - share) + _INFERNO[low + 1] * share).round().astype(np.uint8)
+    return colours
 
 
 def overlay(picture: Pixels, weights: Weights, opacity: float = 0.6) -> Pixels:
@@ -44,7 +45,8 @@ def overlay(picture: Pixels, weights: Weights, opacity: float = 0.6) -> Pixels:
     spread = float(np.ptp(weights))
     stretched = (weights - weights.min()) / spread if spread > 0 else np.zeros_like(weights)
     grey = picture.astype(np.float64).mean(2, keepdims=True)
-    return (heat(stretched) * opacity + grey * (1 - opacity)).round().astype(np.uint8)
+    mixed: Pixels = (heat(stretched) * opacity + grey * (1 - opacity)).round().astype(np.uint8)
+    return mixed
 
 
 def attention_sheet(pictures: Sequence[Pixels], maps: Mapping[str, Sequence[Weights]]) -> Image.Image:

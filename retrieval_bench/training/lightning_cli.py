@@ -1,10 +1,11 @@
 """Lightning's command line over our methods and data: stacked configs, linked facts, misspelt options refused."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from pytorch_lightning.cli import LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from retrieval_bench.datamodules import RetrievalDataModule
 from retrieval_bench.methods import RetrievalMethod
@@ -21,6 +22,10 @@ class RetrievalCLI(LightningCLI):
         """Lightning's verbs and ours, with the arguments that are not options."""
         return {**LightningCLI.subcommands(), "benchmark": {"model", "datamodule"}}
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Read the given options; Lightning warns where they are given and the process has some, too."""
+        self.config = parser.parse_args(args)
+
     def before_instantiate_classes(self) -> None:
         """Keep the configuration as it was resolved: it travels with the result."""
         settings = self.config[self.subcommand]
@@ -32,7 +37,12 @@ class RetrievalCLI(LightningCLI):
         """Build model, data and trainer, and hand the data what the model wants to see."""
         super().instantiate_classes()
         self.datamodule.preprocessing = self.model.preprocessing
-        self.trainer.resolved_config = self._resolved
+        trainer: Any = self.trainer
+        trainer.resolved_config = self._resolved
+
+
+# Lightning with torch 2.14; nothing the user could do about it.
+_NOISE = r".*isinstance\(treespec, LeafSpec\).*"
 
 
 def run(args: Sequence[str]) -> None:
@@ -41,6 +51,7 @@ def run(args: Sequence[str]) -> None:
     Args:
         args: The subcommand and its options.
     """
+    warnings.filterwarnings("ignore", message=_NOISE, category=FutureWarning)
     RetrievalCLI(
         RetrievalMethod,
         RetrievalDataModule,

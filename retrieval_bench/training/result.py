@@ -2,13 +2,16 @@
 
 import resource
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from retrieval_bench.bench import provenance
 from retrieval_bench.bench.results import Cost, Data, Result, RunId
 from retrieval_bench.methods.base import RetrievalMethod
+from retrieval_bench.retrieval.evaluate import Evaluation
 from retrieval_bench.training.resume import BestOnTest, TrainingTime
 
 if TYPE_CHECKING:
@@ -44,15 +47,23 @@ def make_result(
         hardware=provenance.hardware(_accelerators(trainer)),
         cost=Cost(
             parameters=float(sum(p.numel() for p in model.parameters())),
-            bytes_per_image=descriptors.data.nbytes / len(descriptors.image.unique()),
+            bytes_per_image=descriptors.data.nbytes / len(datamodule.evaluation_rows),
             images_per_second=model.images_per_second,
-            ms_per_query=1000 * evaluation.seconds / len(evaluation.query),
+            ms_per_query=1000 * evaluation.seconds_per_query,
             training_seconds=trainer.callback(TrainingTime).seconds,
             peak_memory_mib=_peak_memory_mib(),
         ),
         notes=(*identity.notes, *model.departures(), *_trainer_departures(trainer)),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def save_per_query(path: Path, evaluation: Evaluation) -> None:
+    """Write the values of every query: ``query (q,)``, and one ``(q,)`` array a metric; whole or not at all."""
+    partial = path.with_name(path.name + ".part")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, query=evaluation.query, **evaluation.per_query)  # type: ignore[arg-type]
+    partial.replace(path)
 
 
 def _trainer_departures(trainer: "BenchmarkTrainer") -> list[str]:

@@ -14,7 +14,7 @@ from retrieval_bench.bench.files import write_whole
 from retrieval_bench.bench.results import RESULT_FILE, write_result
 from retrieval_bench.methods.base import RetrievalMethod
 from retrieval_bench.training.identity import RunIdentity
-from retrieval_bench.training.result import make_result
+from retrieval_bench.training.result import make_result, save_per_query
 from retrieval_bench.training.resume import AtomicCheckpointIO, BestOnTest, RandomState, TrainingTime
 
 PER_QUERY_FILE = "per_query.npz"
@@ -78,9 +78,7 @@ class BenchmarkTrainer(Trainer):
         self.test(model, datamodule=datamodule, verbose=False)
         self._write(model, datamodule, before)
 
-    def _measure_untrained(
-        self, model: RetrievalMethod, datamodule: LightningDataModule
-    ) -> dict[str, float]:
+    def _measure_untrained(self, model: RetrievalMethod, datamodule: LightningDataModule) -> dict[str, float]:
         assert self.run_dir is not None
         kept = self.run_dir / _BEFORE_FILE
         if not kept.is_file():
@@ -96,7 +94,7 @@ class BenchmarkTrainer(Trainer):
         assert self.run_dir is not None
         assert self.identity is not None
         assert model.evaluation is not None
-        model.evaluation.save_per_query(self.run_dir / PER_QUERY_FILE)
+        save_per_query(self.run_dir / PER_QUERY_FILE, model.evaluation)
         result = make_result(self, model, datamodule, before=before, per_query=PER_QUERY_FILE)
         for logger in self.loggers:
             if isinstance(logger, WandbLogger):

@@ -44,7 +44,8 @@ def test_paper_recipe_is_the_default():
     assert optimizer.defaults["lr"] == 1e-5
     assert optimizer.defaults["weight_decay"] == 5e-4
     assert optimizer.defaults["betas"] == (0.9, 0.999)
-    assert dict(method.lr_scheduler(optimizer).milestones) == {40_000: 1}
+    scheduler = method.lr_scheduler(optimizer)
+    assert (scheduler.step_size, scheduler.gamma) == (40_000, 0.1)
     assert isinstance(method.loss, BinomialDeviance)
     assert (method.loss.alpha, method.loss.beta, method.loss.c) == (2, 0.5, 25)
     assert (method.preprocessing.resize, method.preprocessing.crop) == ((256, 256), 224)
