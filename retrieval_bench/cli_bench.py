@@ -300,7 +300,7 @@ def regress(arguments: argparse.Namespace) -> int:
         show_table(findings_table(title, others), console)
     if not fell:
         held = count(len(old.runs), "run")
-        console.print(f"Suite {suite}: {held} where the baseline has them or above ({limit}).", highlight=False)
+        console.print(f"Suite {suite} holds its baseline: {held} ({limit}).", highlight=False)
     return 1 if fell else 0
 
 

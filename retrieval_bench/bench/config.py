@@ -1,0 +1,87 @@
+"""Stacked configs as plain data: merged, and named by a hash that ignores where and on what a run happens."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from retrieval_bench.bench.errors import SuiteError
+
+VOLATILE = (
+    "data.root",
+    "data.init_args.root",
+    "data.num_workers",
+    "data.cache",
+    "data.init_args.num_workers",
+    "data.init_args.cache",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.logger",
+    "trainer.run_dir",
+    "trainer.wandb",
+    "trainer.enable_progress_bar",
+)
+"""Options that say where a run happens and how it is watched; scores do not depend on them."""
+
+
+def merge(*configs: Mapping[str, Any]) -> dict[str, Any]:
+    """Stack configs: mappings are merged, anything else is replaced by the later one.
+
+    Args:
+        configs: Nested mappings, lowest first.
+    """
+    merged: dict[str, Any] = {}
+    for config in configs:
+        for key, value in config.items():
+            below = merged.get(key)
+            both = isinstance(value, Mapping) and isinstance(below, Mapping)
+            merged[key] = merge(below, value) if both else deepcopy(value)  # type: ignore[arg-type]  # both is known
+    return merged
+
+
+def nest(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted options as nested mappings.
+
+    Args:
+        options: For instance ``{"trainer.max_steps": 60}``.
+
+    Raises:
+        SuiteError: If one option is both a value and a group of options.
+    """
+    nested: dict[str, Any] = {}
+    for dotted, value in options.items():
+        *groups, last = str(dotted).split(".")
+        place = nested
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise SuiteError(f"option {dotted}: {group} already has a value of its own")
+        if isinstance(place.get(last), dict) and not isinstance(value, Mapping):
+            raise SuiteError(f"option {dotted}: {last} is already a group of options")
+        place[last] = merge(place[last], value) if isinstance(place.get(last), dict) else deepcopy(value)
+    return nested
+
+
+def config_hash(config: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> str:
+    """Sixteen hexadecimal digits that name a configuration.
+
+    The seed is left out: it is a coordinate of the run, so that all seeds of a setting share one hash, and a table can
+    refuse to average over two configurations.
+
+    Args:
+        config: The merged config.
+        facts: What else changes a result.
+    """
+    stable = deepcopy(dict(config))
+    stable.pop("seed_everything", None)
+    for dotted in VOLATILE:
+        *groups, last = dotted.split(".")
+        place: Any = stable
+        for group in groups:
+            place = place.get(group) if isinstance(place, dict) else None
+        if isinstance(place, dict):
+            place.pop(last, None)
+    text = json.dumps({"config": stable, "facts": facts or {}}, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

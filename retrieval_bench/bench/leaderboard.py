@@ -1,0 +1,204 @@
+"""Leaderboards: for each data set and way of measuring, all settings side by side. Generated, never typed."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from retrieval_bench.bench.facts import DatasetFacts, dataset_facts
+from retrieval_bench.bench.papers import Paper, printed_value
+from retrieval_bench.bench.results import Result
+from retrieval_bench.bench.suite import Suite
+from retrieval_bench.bench.summary import Board, Row, Spread, boards
+from retrieval_bench.bench.tables import Cell, Column, Page, Record, Table
+from retrieval_bench.bench.words import duration, magnitude, metric_label, number, signed, spread
+from retrieval_bench.retrieval.protocol import Protocol
+
+Facts = Callable[[str], DatasetFacts | None]
+
+_COSTS: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    "parameters": ("parameters (M)", lambda value: number(None if value is None else value / 1e6, 1)),
+    "bytes_per_image": ("bytes/image", magnitude),
+    "ms_per_query": ("ms/query", magnitude),
+    "images_per_second": ("images/s", magnitude),
+    "training_seconds": ("training", duration),
+}
+
+
+def leaderboard(
+    results: Mapping[Path, Result],
+    *,
+    papers: Mapping[str, Paper],
+    suites: Mapping[str, Suite] | None = None,
+    title: str = "Leaderboard",
+    facts: Facts = dataset_facts,
+) -> Page:
+    """All settings side by side, one table for each data set and protocol fingerprint.
+
+    Args:
+        results: By file.
+        papers: Published numbers by the papers' keys, which are the methods'.
+        suites: The suites that are known, by name: they say which seeds and settings belong in a table.
+        title: The page's heading.
+        facts: Gives what is known of a data set.
+
+    Raises:
+        BenchError: If one run is there twice.
+    """
+    gathered = boards(results, suites)
+    tables = tuple(_table(board, papers, facts(board.protocol.dataset)) for board in gathered)
+    records = tuple(r for board in gathered for r in _records(board, papers, facts(board.protocol.dataset)))
+    about = (
+        "Percentages; mean ± sample standard deviation over seeds, last checkpoint. "
+        "— is missing: a setting without all its seeds has no mean.",
+    )
+    return Page(title, about if tables else ("There are no results yet.",), tables, records=records)
+
+
+def describe(protocol: Protocol) -> str:
+    """A protocol in one line."""
+    facts = [
+        f"Protocol {protocol.name}",
+        {"exclude": "a query does not find itself", "keep": "a query may find itself"}[protocol.self_match],
+        {"none": "whole images", "box": "images cropped to their boxes"}[protocol.image_crop],
+        {"none": "", "image": "query images cropped", "activations": "query activations cropped"}[protocol.query_crop],
+        {"index": "", "expected": "expectation over ties"}[protocol.ties],
+        f"edition {protocol.edition}",
+        f"fingerprint {protocol.fingerprint}",
+    ]
+    return ", ".join(fact for fact in facts if fact) + "."
+
+
+def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None) -> Table:
+    main = board.protocol.main_metric
+    title = facts.title if facts else board.protocol.dataset
+    comparable = is_published_way(board.protocol, facts)
+    about = [describe(board.protocol)]
+    if board.protocol.edition.startswith("partial-"):
+        about.append("A part of the data set: these numbers compare with each other and with nothing else.")
+    several = len({row.suite for row in board.rows}) > 1
+    columns: list[tuple[Column, Callable[[Row], Cell]]] = [
+        (Column("method", number=False), lambda row: _name(row, main))
+    ]
+    if several:
+        columns.append((Column("suite", number=False), lambda row: Cell(row.suite)))
+    columns += [(Column(metric_label(key)), _metric(key)) for key in board.metrics]
+    label = metric_label(main)
+    if any(row.metric(main, "before") for row in board.rows):
+        head = Column(f"{label} before", notes=("of the network before anything was fitted",))
+        columns.append((head, _metric(main, "before")))
+    if any(row.metric(main, "best") for row in board.rows):
+        note = "the best evaluation on the test set during training; never the result"
+        columns.append((Column(f"{label} best on test", notes=(note,)), _metric(main, "best")))
+    if comparable and any(_printed(row, board, papers) is not None for row in board.rows):
+        columns += [
+            (Column(f"{label} in the paper"), lambda row: Cell(number(_percent(_printed(row, board, papers)), 1))),
+            (Column("Δ"), lambda row: Cell(signed(_percent(_difference(row, board, papers)), 1))),
+        ]
+    for name, (head_text, write) in _COSTS.items():
+        if any(row.cost(name) is not None for row in board.rows):
+            columns.append((Column(head_text), _cost(name, write)))
+    columns.append((Column("seeds"), _seeds))
+    columns.append((Column("results", number=False), _links))
+    rows = tuple(tuple(cell(row) for _, cell in columns) for row in board.rows)
+    return Table(f"{title}, {board.protocol.name}", tuple(about), tuple(c for c, _ in columns), rows, _made_on(board))
+
+
+def is_published_way(protocol: Protocol, facts: DatasetFacts | None) -> bool:
+    """Whether numbers of a protocol may stand beside published ones: the default protocol on the original edition."""
+    return facts is not None and protocol.fingerprint == facts.protocol.fingerprint and protocol.edition == "original"
+
+
+def _name(row: Row, main: str) -> Cell:
+    return Cell(row.setting, notes=(*row.gaps(main), *row.notes()))
+
+
+def _seeds(row: Row) -> Cell:
+    there, expected = len(row.seeds), len(row.expected)
+    return Cell(str(there) if there == expected else f"{there} of {expected}")
+
+
+def _links(row: Row) -> Cell:
+    links = tuple((f"s{seed}", row.results[seed][0]) for seed in row.seeds)
+    return Cell("", links=links) if links else Cell()
+
+
+def _metric(key: str, part: str = "metrics") -> Callable[[Row], Cell]:
+    def write(row: Row) -> Cell:
+        value = row.metric(key, part)
+        return Cell(spread(100 * value.mean, _percent(value.std), 1) if value else Cell().text)
+
+    return write
+
+
+def _cost(name: str, write: Callable[[float | None], str]) -> Callable[[Row], Cell]:
+    return lambda row: Cell(write(row.cost(name)))
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
+
+
+def _printed(row: Row, board: Board, papers: Mapping[str, Paper], metric: str | None = None) -> float | None:
+    """The paper's own number for a row, as a fraction; the main metric unless another one is named."""
+    paper = papers.get(row.method)
+    key = metric or board.protocol.main_metric
+    return printed_value(paper, (row.method, row.variant), board.protocol.dataset, key) if paper else None
+
+
+def _difference(row: Row, board: Board, papers: Mapping[str, Paper]) -> float | None:
+    ours, theirs = row.metric(board.protocol.main_metric), _printed(row, board, papers)
+    return ours.mean - theirs if ours and theirs is not None else None
+
+
+def _made_on(board: Board) -> tuple[str, ...]:
+    """Which machines and which code made a board's numbers."""
+    found = []
+    for row in board.rows:
+        for result in row.counted:
+            machine = ", ".join(
+                [
+                    str(result.hardware.get("processor", "unknown processor")),
+                    f"{result.hardware.get('cores', '?')} cores",
+                    *map(str, result.hardware.get("accelerators") or ()),
+                ]
+            )
+            commit = f" ({result.code.commit[:12]})" if result.code.commit else ""
+            changed = " with local changes" if result.code.dirty else ""
+            torch = result.packages.get("torch")
+            code = f"retrieval_bench {result.code.version}{commit}{changed}" + (f", torch {torch}" if torch else "")
+            found.append(f"Made on {machine}; {code}.")
+    return tuple(dict.fromkeys(found))
+
+
+def _records(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None) -> list[Record]:
+    comparable = is_published_way(board.protocol, facts)
+    records: list[Record] = []
+    for row in board.rows:
+        for key in board.metrics:
+            value, before, best = (row.metric(key, part) for part in ("metrics", "before", "best"))
+            paper = _printed(row, board, papers, key) if comparable else None
+            records.append(
+                {
+                    "dataset": board.protocol.dataset,
+                    "protocol": board.protocol.name,
+                    "fingerprint": board.protocol.fingerprint,
+                    "edition": board.protocol.edition,
+                    "suite": row.suite,
+                    "method": row.method,
+                    "variant": row.variant,
+                    "metric": key,
+                    "mean": _mean(value),
+                    "std": value.std if value else None,
+                    "seeds": len(row.seeds),
+                    "expected_seeds": len(row.expected),
+                    "before": _mean(before),
+                    "best_on_test": _mean(best),
+                    "paper": paper,
+                    "difference": value.mean - paper if value and paper is not None else None,
+                    **{name: row.cost(name) for name in _COSTS},
+                }
+            )
+    return records
+
+
+def _mean(value: Spread | None) -> float | None:
+    return value.mean if value else None

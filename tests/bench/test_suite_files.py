@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retrieval_bench.bench.errors import BenchError
+from retrieval_bench.bench.plan import data_folder, expand, select
+from retrieval_bench.bench.suite import find_suite, known_suites, read_suite
+
+TINY = """
+datasets: [cub, {sop: {miniature: true}}]
+methods: {abir: [full, no_se]}
+seeds: [0, 2]
+options: {trainer.max_steps: 3}
+method_options: {abir: {model.init_args.k: 1}}
+notes: [small]
+"""
+
+
+def test_a_suite_is_every_combination_in_the_order_of_the_file(plan, tmp_path):
+    runs = plan(TINY)
+    assert [run.id.name for run in runs] == [
+        "cub/abir/s0",
+        "cub/abir/s2",
+        "cub/abir-no_se/s0",
+        "cub/abir-no_se/s2",
+        "sop/abir/s0",
+        "sop/abir/s2",
+        "sop/abir-no_se/s0",
+        "sop/abir-no_se/s2",
+    ]
+    assert runs[3].folder == tmp_path / "results/runs/tiny/cub/abir-no_se/s2"
+
+
+def test_configs_are_stacked_from_the_trainer_to_the_variant(plan, stack, tmp_path):
+    (stack / "extra.yaml").write_text("trainer: {max_epochs: 1}\n")
+    run = plan(TINY + "configs: [extra.yaml]\n")[2]
+    names = ["trainer.yaml", "datasets/cub.yaml", "methods/abir.yaml", "methods/abir/no_se.yaml", "extra.yaml"]
+    assert list(run.configs) == [stack / name for name in names]
+    assert run.overrides == {"trainer": {"max_steps": 3}, "model": {"init_args": {"k": 1}}}
+    assert run.notes == ("small",)
+
+
+def test_miniatures_lie_apart_from_the_real_data(plan, tmp_path):
+    runs = plan(TINY)
+    assert (runs[0].data_root, runs[0].miniature) == (tmp_path / "data/cub", False)
+    assert (runs[4].data_root, runs[4].miniature) == (tmp_path / "data/miniature/sop", True)
+
+
+def test_a_data_set_may_lie_where_the_suite_says(plan):
+    run = plan("datasets: {cub: {root: /elsewhere/birds}}\nmethods: [abir]\nseeds: [0]\n")[0]
+    assert run.data_root == Path("/elsewhere/birds")
+
+
+def test_seeds_share_a_hash_and_everything_else_tells_them_apart(plan):
+    def hashes(text):
+        return [run.config_hash for run in plan(text)]
+
+    full0, full2, variant, _, miniature, *_ = hashes(TINY)
+    assert full0 == full2
+    assert len({full0, variant, miniature}) == 3
+    assert hashes(TINY.replace("max_steps: 3", "max_steps: 4"))[0] != full0
+    assert hashes(TINY + "compare_untrained: true\n")[0] != full0
+    assert hashes(TINY.replace("notes: [small]", "description: other words"))[0] == full0
+
+
+def test_a_changed_config_file_changes_the_hash(plan, stack):
+    before = plan(TINY)[0].config_hash
+    (stack / "methods" / "abir.yaml").write_text("model: {class_path: ABIR, init_args: {se: maybe}}\n")
+    assert plan(TINY)[0].config_hash != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds:", "seads:"), r"tiny.yaml: seads: unknown field; did you mean seeds\?"),
+        (("miniature: true", "minature: true"), r"datasets.sop.minature: unknown field; did you mean miniature\?"),
+        (("seeds: [0, 2]", "seeds: []"), "seeds is empty"),
+        (("seeds: [0, 2]", "seeds: [0, 0]"), r"seeds are \[0, 0\]"),
+        (("seeds: [0, 2]", "seeds: [zero]"), r"seeds\[0\]: expected a whole number, found 'zero'"),
+        (("seeds: [0, 2]", ""), "seeds: this field is missing"),
+        (("[full, no_se]", "full"), "methods.abir: expected a list, found 'full'"),
+        (("no_se]", "no_sa]"), r"no config file .*methods/abir/no_sa.yaml for the variant no_sa.*did you mean no_se\?"),
+        (("{abir: [full", "{abri: [full"), r"method_options.abir: no such method here; did you mean abri\?"),
+        (("[cub,", "[cab,"), r"no config file .*datasets/cab.yaml for the data set cab; did you mean cub\?"),
+        (("notes: [small]", "configs: [no.yaml]"), r"no config file .*benchmarks/no.yaml for the suite's configs"),
+        (("notes: [small]", "name: x"), "name: unknown field"),
+        (("notes: [small]", "notes: [[["), "this is no YAML"),
+    ],
+)
+def test_what_is_misspelt_fails_and_says_where(plan, change, message):
+    with pytest.raises(BenchError, match=message):
+        plan(TINY.replace(*change))
+
+
+def test_a_suite_is_found_by_path_and_by_name(monkeypatch, stack, suite_file):
+    path = suite_file(TINY)
+    monkeypatch.chdir(stack.parent)
+    assert find_suite("tiny") == Path("benchmarks/suites/tiny.yaml")
+    assert find_suite(str(path)) == path
+    assert read_suite(find_suite("tiny")).benchmarks == Path("benchmarks")
+    assert list(known_suites({"tiny", "gone"})) == ["tiny"]
+    with pytest.raises(BenchError, match=r"no suite tinny: .* did you mean tiny\?"):
+        find_suite("tinny")
+
+
+def test_filters_keep_what_they_name(plan):
+    runs = plan(TINY)
+    kept = select(runs, datasets=["sop"], variants=["full"], seeds=[2])
+    assert [run.id.name for run in kept] == ["sop/abir/s2"]
+    assert [run.id.name for run in select(runs, limit=1)] == ["cub/abir/s0"]
+    assert select(runs) == runs
+    with pytest.raises(BenchError, match=r"the suite has no variant fll; did you mean full\?"):
+        select(runs, variants=["fll"])
+
+
+def test_the_data_folder_follows_the_environment(monkeypatch):
+    monkeypatch.setenv("RETRIEVAL_BENCH_DATA", "/pictures")
+    assert data_folder() == Path("/pictures")
+    monkeypatch.delenv("RETRIEVAL_BENCH_DATA")
+    assert data_folder() == Path("data")
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / "benchmarks" / "suites").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_suites_expand(path, tmp_path):
+    suite = read_suite(path)
+    runs = expand(suite, output=tmp_path, data_dir=tmp_path)
+    assert len(runs) == len(list(suite.settings())) * len(suite.seeds) * len(suite.datasets)
+    assert all(yaml.safe_load(file.read_text()) for run in runs for file in run.configs)
+
+
+def test_the_five_suites_are_shipped():
+    assert {"smoke", "cub", "cars196", "sop", "inshop"} <= {path.stem for path in SHIPPED}
