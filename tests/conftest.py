@@ -6,9 +6,15 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from retrieval_bench.training.memory import keep_freed_memory
+
+keep_freed_memory()
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +24,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}")
     return folder
+
+
+@pytest.fixture
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Any]]:
+    """Run ``work(*args)`` in two processes joined by gloo: ``two_processes(work, *args)`` gives both results."""
+    from processes import run_in_two_processes
+
+    def run(work: Callable[..., Any], *args: Any, timeout: float = 90) -> list[Any]:
+        meeting_point = tmp_path_factory.mktemp("gloo") / "store"
+        return run_in_two_processes(work, *args, meeting_point=meeting_point, timeout=timeout)
+
+    return run

@@ -1,10 +1,10 @@
 """What every method must keep to, whatever its paper says: one battery, no method named in it."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
+from method_cases import CASES
 from pytorch_lightning import Trainer, seed_everything
 
 from retrieval_bench import methods
@@ -14,12 +14,6 @@ from retrieval_bench.methods import RetrievalMethod
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.training.checkpoints import load_method
-
-# Tests are no package; the cases lie beside this file.
-_spec = importlib.util.spec_from_file_location("method_cases", Path(__file__).with_name("cases.py"))
-_cases = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_cases)
-CASES = _cases.CASES
 
 pytestmark = pytest.mark.parametrize("name", sorted(CASES))
 

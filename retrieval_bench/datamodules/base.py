@@ -1,0 +1,231 @@
+"""The data module of every data set: tables and pictures in, batches out."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from retrieval_bench.datamodules.cache import CachedPictures
+from retrieval_bench.datamodules.images import (
+    Batch,
+    DecodedPictures,
+    EvaluationImages,
+    PictureSource,
+    TrainingImages,
+    collate,
+)
+from retrieval_bench.datamodules.samplers import (
+    ClassBalancedBatchSampler,
+    IntArray,
+    StridedSampler,
+)
+from retrieval_bench.datasets.base import RetrievalDataset, default_root
+from retrieval_bench.datasets.table import SampleTable
+from retrieval_bench.errors import OptionError
+from retrieval_bench.nn.preprocessing import Preprocessing, normalize
+from retrieval_bench.retrieval.ground_truth import GroundTruth
+from retrieval_bench.retrieval.protocol import Protocol
+
+
+class RetrievalDataModule(LightningDataModule):
+    """Batches of one data set under one protocol.
+
+    A batch is a dictionary of ``image (B, 3, H, W)``, ``label (B,)`` and ``index (B,)``, the row in the table, both
+    int64, and, if the table has boxes, ``box (B, 4)`` float32: x1, y1, x2, y2 in pixels of ``image``. Loaders give
+    uint8 images; they become float32 on the device. In training the labels count from 0 to ``num_classes - 1``; in
+    evaluation they are the table's.
+
+    Attributes:
+        dataset_class: The data set of a subclass.
+        preprocessing: How the network wants its pictures. If nobody sets it, it is asked of the method that is
+            trained or tested.
+    """
+
+    dataset_class: ClassVar[type[RetrievalDataset]]
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        protocol: str | None = None,
+        classes_per_batch: int = 16,
+        images_per_class: int = 5,
+        eval_batch_size: int = 64,
+        num_workers: int | None = None,
+        cache: bool | str | Path = False,
+    ) -> None:
+        """Choose data and batches; nothing is read yet.
+
+        Args:
+            root: The folder of the data set; by default its name under ``$RETRIEVAL_BENCH_DATA``, or under ``data``.
+            protocol: The name of one of the data set's protocols; by default its first.
+            classes_per_batch: P, the classes in a training batch of one process (ABIR, section 3: 80 images a batch).
+            images_per_class: K, the images of each (about as many as SOP and In-shop have of a product).
+            eval_batch_size: Images in an evaluation batch of one process.
+            num_workers: Loader processes of each process; by default as many as it has cores, at most 8.
+            cache: Keep decoded, resized pictures in this folder; true for a folder ``.cache`` beside them.
+        """
+        super().__init__()
+        self.preprocessing: Preprocessing | None = None
+        self.classes_per_batch = classes_per_batch
+        self.images_per_class = images_per_class
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.cache = cache
+        self._root, self._protocol = root, protocol
+        self._pictures: PictureSource | None = None
+
+    @cached_property
+    def dataset(self) -> RetrievalDataset:
+        """The data set, read on first use."""
+        root = default_root(self.dataset_class.name) if self._root is None else self._root
+        return self.dataset_class(root, self._protocol)
+
+    @property
+    def table(self) -> SampleTable:
+        """One row an image."""
+        return self.dataset.table
+
+    @property
+    def protocol(self) -> Protocol:
+        """How numbers on this data are made."""
+        return self.dataset.protocol
+
+    @property
+    def ground_truth(self) -> GroundTruth:
+        """Who asks, who is searched and who should be found."""
+        return self.dataset.ground_truth
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are to train on."""
+        return int(self.training_labels.max(initial=-1)) + 1
+
+    @cached_property
+    def training_labels(self) -> IntArray:
+        """``(n,)`` for each row its training class, counted from 0; -1 for rows that are not trained on."""
+        table = self.table
+        usable = table.is_train & (table.label >= 0)
+        labels = np.full(len(table), -1, np.int64)
+        labels[usable] = np.unique(table.label[usable], return_inverse=True)[1]
+        return labels
+
+    @property
+    def evaluation_rows(self) -> IntArray:
+        """Rows of queries and gallery, each once."""
+        return np.flatnonzero(self.table.is_query | self.table.is_gallery).astype(np.int64)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Prepare the pictures as the method wants them.
+
+        Raises:
+            OptionError: If nobody says what the method wants, or the trainer would put its samplers before ours.
+        """
+        del stage
+        self._refuse_foreign_samplers()
+        decoded = DecodedPictures(self.dataset, self._recipe())
+        if self.cache is False:
+            self._pictures = decoded
+        else:
+            folder = self.dataset.root / ".cache" if self.cache is True else Path(self.cache)
+            self._pictures = CachedPictures(decoded, folder, self._workers())
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Class-balanced batches of augmented pictures."""
+        rank, world_size = self._place()
+        sampler = ClassBalancedBatchSampler(
+            self.training_labels,
+            self.classes_per_batch,
+            self.images_per_class,
+            seed=_global_seed(),
+            rank=rank,
+            world_size=world_size,
+        )
+        if self.trainer is not None:
+            # Workers fetch their first batches before Lightning tells the epoch of a resumed run.
+            current = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(current.processed)  # type: ignore[attr-defined]  # annotated with its base class
+        images = TrainingImages(self._source(), self.training_labels, self._recipe())
+        return self._loader(images, batch_sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Every query and gallery picture once over all ranks."""
+        rank, world_size = self._place()
+        rows = self.evaluation_rows
+        sampler = StridedSampler(len(rows), rank=rank, world_size=world_size)
+        images = EvaluationImages(self._source(), self.table.label, rows, self._recipe())
+        return self._loader(images, sampler=sampler, batch_size=self.eval_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """The same pictures as in validation."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """The same pictures as in validation."""
+        return self.val_dataloader()
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turn pixels into the network's values, on the device."""
+        del dataloader_idx
+        return {**batch, "image": normalize(batch["image"].contiguous(), self._recipe().family)}
+
+    def _loader(self, images: Dataset[Batch], **batches: Any) -> DataLoader[Batch]:
+        workers = self._workers()
+        return DataLoader(
+            images,
+            num_workers=workers,
+            collate_fn=collate,
+            persistent_workers=workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+            # Its own generator: a loader draws from the global one as often as its workers start.
+            generator=torch.Generator(),
+            **batches,
+        )
+
+    def _source(self) -> PictureSource:
+        if self._pictures is None:
+            self.setup()
+        assert self._pictures is not None
+        return self._pictures
+
+    def _recipe(self) -> Preprocessing:
+        method = self.trainer.lightning_module if self.trainer is not None else None
+        recipe = self.preprocessing or getattr(method, "preprocessing", None)
+        if recipe is None:
+            who = f"{type(method).__name__} has no attribute preprocessing" if method else "there is no trainer yet"
+            raise OptionError(
+                f"{type(self).__name__} does not know how to prepare pictures: {who}. "
+                "Set its attribute preprocessing to a retrieval_bench.nn.preprocessing.Preprocessing"
+            )
+        return recipe
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(8, cores // (self.trainer.num_devices if self.trainer is not None else 1))
+
+    def _refuse_foreign_samplers(self) -> None:
+        if self.trainer is None:
+            return
+        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
+            raise OptionError(
+                "Lightning would put its own sampler before the class-balanced batches and repeat evaluation images: "
+                "set --trainer.use_distributed_sampler false"
+            )
+        if getattr(self.trainer, "overfit_batches", 0):
+            raise OptionError(
+                "overfit_batches replaces the class-balanced batches: "
+                "limit --trainer.limit_train_batches instead, and leave --trainer.overfit_batches at 0"
+            )
+
+
+def _global_seed() -> int:
+    return int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
