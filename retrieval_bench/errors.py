@@ -3,3 +3,7 @@
 
 class RetrievalBenchError(Exception):
     """Something the user can mend; the command line prints its message as one line and exits with status 1."""
+
+
+class OptionError(RetrievalBenchError, ValueError):
+    """An option has none of its values, or does not fit the data or the method; the message names what would."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.optim import Adam
 from torch.optim.lr_scheduler import StepLR
 
+from retrieval_bench.errors import OptionError
 from retrieval_bench.losses import BinomialDeviance
 from retrieval_bench.methods.base import Batch, RetrievalMethod
 from retrieval_bench.nn.attention import AttentionNorm, GridAttention, SqueezeExcitation
@@ -55,7 +56,7 @@ class ABIR(RetrievalMethod):
         lr_scheduler: A tenth after 40,000 iterations (section 3.1); the recipe ends before it would drop again.
 
     Raises:
-        ValueError: If an option has none of its values.
+        OptionError: If an option has none of its values.
     """
 
     preprocessing: Preprocessing
@@ -91,7 +92,7 @@ class ABIR(RetrievalMethod):
             *(("blocks", block, tuple(_TAP_OF_BLOCK)) for block in blocks),
         ):
             if value not in known:
-                raise ValueError(f"{option} cannot be {value!r}; it is one of {', '.join(map(str, known))}")
+                raise OptionError(f"{option} cannot be {value!r}; it is one of {', '.join(map(str, known))}")
         self.preprocessing = Preprocessing(resize=(resize, resize), crop=crop, flip=0.5, family=weights_family)
         self.gate, self.local_pool, self.se_order = gate, local_pool, se_order
         self.concat_l2, self.freeze_batch_norm = concat_l2, freeze_batch_norm

@@ -2,12 +2,14 @@
 
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
 
 import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from retrieval_bench.nn.preprocessing import Preprocessing
@@ -81,10 +83,24 @@ class RetrievalMethod(LightningModule, ABC):
         del batch_idx
         self._describe(batch)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Descriptors:
+    def on_predict_epoch_start(self) -> None:
+        """Forget the descriptors of the last pass."""
+        self._start_evaluation()
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Describe one batch."""
         del batch_idx
-        return self.embed(batch).cpu()
+        self._describe(batch)
+
+    def on_predict_epoch_end(self) -> None:
+        """Write the descriptors of all pictures to ``descriptors.npz`` in the trainer's folder."""
+        shards = _gather(self._shards)
+        self._start_evaluation()
+        if self.trainer.is_global_zero:
+            self.descriptors = Descriptors.merge(shards)
+            path = Path(self.trainer.default_root_dir) / "descriptors.npz"
+            self.descriptors.save(path)
+            rank_zero_info(f"wrote the descriptors of {len(self.descriptors)} rows to {path}")
 
     def on_validation_epoch_end(self) -> None:
         """Search and score."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from retrieval_bench.errors import OptionError
+
 AttentionNorm = Literal["sigmoid", "softmax"]
 
 # So that attention starts near 0.95 and the pretrained signal passes.
@@ -24,7 +26,7 @@ class GridAttention(nn.Module):
         norm: ``sigmoid`` weighs each cell by itself; with ``softmax`` the weights of a map sum to 1.
 
     Raises:
-        ValueError: If there is no such norm.
+        OptionError: If there is no such norm.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class GridAttention(nn.Module):
     ) -> None:
         super().__init__()
         if norm not in get_args(AttentionNorm):
-            raise ValueError(f"unknown attention norm {norm!r}; known are {', '.join(get_args(AttentionNorm))}")
+            raise OptionError(f"unknown attention norm {norm!r}; known are {', '.join(get_args(AttentionNorm))}")
         self.norm = norm
         self.local = nn.Conv2d(channels, attention_dim, 1, bias=False)
         self.gate = nn.Conv2d(gate_channels, attention_dim, 1)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import WeightsFamily
 from retrieval_bench.nn.weights import load_state_dict
 
@@ -72,7 +74,7 @@ class Backbone(nn.Module):
             and the stem's max-pool has no padding and rounds up.
 
     Raises:
-        ValueError: If the network or the family is not known.
+        OptionError: If the network or the family is not known.
         WeightsError: If the weights are not at hand or do not fit.
     """
 
@@ -86,7 +88,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         if name not in TAPS:
-            raise ValueError(f"unknown backbone {name!r}; known are {', '.join(TAPS)}")
+            raise OptionError(f"unknown backbone {name!r}; known are {', '.join(TAPS)}")
         network = models.get_model(name, weights=None, **({"init_weights": True} if name == "vgg16" else {}))
         if family == "caffe":
             _to_caffe_graph(network, name)
@@ -95,6 +97,8 @@ class Backbone(nn.Module):
         self.trunk = create_feature_extractor(network, {module: module for module in modules})
         if weights != "none":
             self.trunk.load_state_dict(load_state_dict(name, weights, family, like=network))
+        # Convolutions read channels last: a third faster on CPUs, and what tensor cores want.
+        self.to(memory_format=torch.channels_last)
 
     def channels(self, tap: Tap) -> int:
         """Number of channels of a tap's map."""
@@ -109,7 +113,7 @@ class Backbone(nn.Module):
         Returns:
             For each tap ``(B, C, H / stride, W / stride)``.
         """
-        maps = self.trunk(image)
+        maps = self.trunk(image.contiguous(memory_format=torch.channels_last))
         return {tap: maps[point.module] for tap, point in self.points.items()}
 
 
@@ -117,7 +121,7 @@ def _to_caffe_graph(network: nn.Module, name: str) -> None:
     if name == "vgg16":
         return  # the same graph in both
     if name not in {"resnet50", "resnet101"}:
-        raise ValueError(f"{name} was never released for Caffe; set weights_family to torchvision")
+        raise OptionError(f"{name} was never released for Caffe; set weights_family to torchvision")
     network.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=0, ceil_mode=True)
     for stage in ("layer2", "layer3", "layer4"):
         first: Any = network.get_submodule(f"{stage}.0")

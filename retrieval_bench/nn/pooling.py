@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from retrieval_bench.errors import OptionError
+
 Pool = Literal["max", "sum", "avg"]
 
 
@@ -18,7 +20,7 @@ def pool(x: Tensor, how: Pool = "max") -> Tensor:
         ``(B, C)``.
 
     Raises:
-        ValueError: If there is no such pooling.
+        OptionError: If there is no such pooling.
     """
     if how == "max":
         return x.amax((-2, -1))
@@ -26,4 +28,4 @@ def pool(x: Tensor, how: Pool = "max") -> Tensor:
         return x.sum((-2, -1))
     if how == "avg":
         return x.mean((-2, -1))
-    raise ValueError(f"unknown pooling {how!r}; known are {', '.join(get_args(Pool))}")
+    raise OptionError(f"unknown pooling {how!r}; known are {', '.join(get_args(Pool))}")

@@ -8,7 +8,9 @@ import yaml
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from retrieval_bench.datamodules import RetrievalDataModule
+from retrieval_bench.errors import RetrievalBenchError
 from retrieval_bench.methods import RetrievalMethod
+from retrieval_bench.training.memory import keep_freed_memory
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "benchmark")
@@ -41,8 +43,8 @@ class RetrievalCLI(LightningCLI):
         trainer.resolved_config = self._resolved
 
 
-# Lightning with torch 2.14; nothing the user could do about it.
-_NOISE = r".*isinstance\(treespec, LeafSpec\).*"
+# Nothing the user could do anything about: Lightning with torch 2.14, and testing a checkpoint from another folder.
+_NOISE = (r".*isinstance\(treespec, LeafSpec\).*", r"The dirpath has changed from .*")
 
 
 def run(args: Sequence[str]) -> None:
@@ -50,17 +52,33 @@ def run(args: Sequence[str]) -> None:
 
     Args:
         args: The subcommand and its options.
+
+    Raises:
+        RetrievalBenchError: If something is wrong that the user can mend.
     """
-    warnings.filterwarnings("ignore", message=_NOISE, category=FutureWarning)
-    RetrievalCLI(
-        RetrievalMethod,
-        RetrievalDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        trainer_class=BenchmarkTrainer,
-        save_config_callback=SaveConfigCallback,
-        save_config_kwargs={"overwrite": True},
-        seed_everything_default=0,
-        parser_kwargs={"prog": "retrieval-bench"},
-        args=list(args),
-    )
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    keep_freed_memory()
+    try:
+        RetrievalCLI(
+            RetrievalMethod,
+            RetrievalDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_class=BenchmarkTrainer,
+            save_config_callback=SaveConfigCallback,
+            save_config_kwargs={"overwrite": True},
+            seed_everything_default=0,
+            parser_kwargs={"prog": "retrieval-bench"},
+            args=list(args),
+        )
+    except Exception as error:
+        raise _cause(error) from error
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of ours that a library wrapped into its own, or the error itself."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, RetrievalBenchError):
+        link = link.__cause__ or link.__context__
+    return link or error

@@ -37,12 +37,13 @@ class BenchmarkTrainer(Trainer):
         self.resolved_config: dict[str, Any] = {}
         if self.run_dir:
             kwargs["default_root_dir"] = str(self.run_dir)
-            kwargs["callbacks"] = [*_as_list(kwargs.get("callbacks")), *_callbacks(self.run_dir)]
-            kwargs["plugins"] = [*_as_list(kwargs.get("plugins")), AtomicCheckpointIO()]
-            if kwargs.get("logger") in (None, True):
-                kwargs["logger"] = _loggers(self.run_dir, self.identity, wandb=wandb)
-        elif wandb:
-            kwargs["logger"] = _loggers(Path(kwargs.get("default_root_dir") or "."), None, wandb=True)
+        if kwargs.get("logger") in (None, True):
+            folder = Path(kwargs.get("default_root_dir") or ".")
+            kwargs["logger"] = _loggers(folder, self.identity, wandb=wandb)
+        kwargs["plugins"] = [*_as_list(kwargs.get("plugins")), AtomicCheckpointIO()]
+        kwargs["callbacks"] = [*_as_list(kwargs.get("callbacks")), RandomState(), TrainingTime(), BestOnTest()]
+        if kwargs.get("enable_checkpointing") is not False:
+            kwargs["callbacks"].append(_keep_last(self.run_dir))
         super().__init__(*args, **kwargs)
 
     def callback(self, kind: type[Callback]) -> Any:
@@ -100,6 +101,7 @@ class BenchmarkTrainer(Trainer):
             if isinstance(logger, WandbLogger):
                 summary = {f"eval/{result.protocol.name}/{k}": v for k, v in result.metrics.items()}
                 logger.experiment.summary.update(summary)
+                logger.experiment.finish()
         write_result(self.run_dir / RESULT_FILE, result)
 
 
@@ -114,25 +116,21 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _callbacks(run_dir: Path) -> list[Callback]:
-    return [
-        RandomState(),
-        TrainingTime(),
-        BestOnTest(),
-        # Only the last checkpoint counts: these benchmarks have no validation split to choose a better one by.
-        ModelCheckpoint(
-            dirpath=run_dir / "checkpoints",
-            save_last=True,
-            save_top_k=0,
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        ),
-    ]
+def _keep_last(run_dir: Path | None) -> ModelCheckpoint:
+    """Only the last checkpoint counts: these benchmarks have no validation split to choose a better one by."""
+    return ModelCheckpoint(
+        dirpath=run_dir / "checkpoints" if run_dir else None,
+        save_last=True,
+        save_top_k=0,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
 
 
 def _loggers(folder: Path, identity: RunIdentity | None, *, wandb: bool) -> list[Logger]:
-    loggers: list[Logger] = [CSVLogger(str(folder), name="", version="metrics")]
+    # Each piece of an interrupted run gets a version of its own: Lightning would delete the curves of the last one.
+    loggers: list[Logger] = [CSVLogger(str(folder), name="metrics")]
     if wandb:
         online = os.environ.get("WANDB_MODE") == "online"
         tags = [identity.dataset, identity.method, identity.variant or "full"] if identity else []
