@@ -49,6 +49,13 @@ def _add_run(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--variants", nargs="+", default=[], metavar="NAME", help="only these variants (full: the method's own config)"
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="only these seeds")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="an option of every run, over the suite's own: --set model.init_args.weights=vgg16.pth; may be repeated",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="at most this many runs")
     parser.add_argument("--dry-run", action="store_true", help="list the runs, their states and their commands")
     parser.add_argument(
@@ -120,9 +127,9 @@ def run(arguments: argparse.Namespace) -> int:
     from retrieval_bench.bench.plan import data_folder, expand, select
     from retrieval_bench.bench.progress import Progress
     from retrieval_bench.bench.runner import run_all
-    from retrieval_bench.bench.suite import find_suite, read_suite
+    from retrieval_bench.bench.suite import find_suite, read_suite, with_options
 
-    suite = read_suite(find_suite(arguments.suite))
+    suite = with_options(read_suite(find_suite(arguments.suite)), arguments.set)
     runs = select(
         expand(suite, output=arguments.output, data_dir=arguments.data_dir or data_folder()),
         datasets=arguments.datasets,
@@ -155,6 +162,8 @@ def _again(arguments: argparse.Namespace, run: "Run | None" = None) -> str:
     words = ["retrieval-bench", "run", arguments.suite]
     for name, values in chosen.items():
         words += [f"--{name}", *map(str, values)] if values else []
+    for assignment in arguments.set:
+        words += ["--set", assignment]
     if arguments.limit is not None and run is None:
         words += ["--limit", str(arguments.limit)]
     if arguments.data_dir:

@@ -1,7 +1,7 @@
 """Suites: a short YAML file that names methods, data sets and seeds, and the list of runs that follows from it."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,29 @@ class Suite:
         """The coordinates of every run, in the order of the file."""
         for dataset, (method, variant), seed in product(self.datasets, self.settings(), self.seeds):
             yield RunId(suite=self.name, dataset=dataset, method=method, variant=variant, seed=seed)
+
+
+def with_options(suite: Suite, assignments: Collection[str]) -> Suite:
+    """A suite with options set from outside, which win over its own.
+
+    Args:
+        suite: The suite.
+        assignments: Each ``dotted.option=value``, the value in YAML.
+
+    Raises:
+        SuiteError: If one is not of that form.
+    """
+    chosen: dict[str, Any] = {}
+    for assignment in assignments:
+        option, equals, value = assignment.partition("=")
+        if not (option and equals):
+            raise SuiteError(f"--set {assignment}: expected an option and its value, as in trainer.max_steps=100")
+        try:
+            chosen[option] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SuiteError(f"--set {assignment}: the value is no YAML ({' '.join(str(error).split())})") from error
+    methods = {method: {**options, **chosen} for method, options in suite.method_options.items()}
+    return replace(suite, options={**suite.options, **chosen}, method_options=methods)
 
 
 def find_suite(name: str) -> Path:

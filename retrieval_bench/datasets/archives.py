@@ -37,9 +37,9 @@ def unpack(archive: Path, target: Path) -> None:
     """
     target = target.resolve()
     part = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
-    part.mkdir(parents=True)
-    room = _Room(archive, shutil.disk_usage(part).free)
     try:
+        part.mkdir(parents=True)
+        room = _Room(archive, shutil.disk_usage(part).free)
         if archive.name.lower().endswith(".zip"):
             _unpack_zip(archive, part, room.take)
         else:

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import logging
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.archives import is_archive, unpack
 from retrieval_bench.datasets.cards import Archive, Card, load_card
-from retrieval_bench.datasets.errors import DataError, DatasetNotFoundError
+from retrieval_bench.datasets.errors import DataError
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and their total, None where the server does not say."""
@@ -25,7 +26,7 @@ Progress = Callable[[int, int | None], None]
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30.0
-_UNREACHABLE = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+_UNREACHABLE = (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError)
 
 
 class _Digest(Protocol):
@@ -70,7 +71,7 @@ def is_complete(name: str, root: Path) -> bool:
         if dataset.missing_annotations():
             return False
         return all(dataset.image_path(row).is_file() for row in range(len(dataset.table)))
-    except DatasetNotFoundError:
+    except DataError:
         return False
 
 

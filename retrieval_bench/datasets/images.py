@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _ORIENTATION = 0x0112
+_READ_AS_RGB = 3  # torchvision.io.ImageReadMode.RGB
 # libjpeg gives PIL and torchvision the same pixels for these; four-channel JPEGs they convert differently.
 _FAST_MODES = ("RGB", "L")
 _DECODE_ERRORS = (
@@ -36,9 +39,9 @@ _DECODE_ERRORS = (
 def load_image(path: Path) -> Tensor:
     """Load a picture upright and in RGB.
 
-    Three- and one-channel JPEGs are decoded by torchvision, to the same pixels as PIL in half the time; all
-    else goes through PIL. Transparent pictures are laid on white, the ground of product pictures; 16-bit ones
-    keep their high byte.
+    JPEGs of three channels and of one are decoded by torchvision, to the same pixels as by PIL but faster; all else
+    goes through PIL. Transparent pictures are laid on white, the ground of product pictures; 16-bit ones keep their
+    high byte.
 
     Args:
         path: The picture.
@@ -49,6 +52,52 @@ def load_image(path: Path) -> Tensor:
     Raises:
         UnreadableImageError: If the file is missing, cut short, too large to be a photo, or no picture.
     """
+    try:
+        return _load(path)
+    except _BadPictureError as bad:
+        raise _unreadable(path, bad) from bad.__cause__
+
+
+def open_rgb(path: Path) -> Image.Image:
+    """Load a picture upright and in RGB through PIL alone, to the pixels of ``load_image``.
+
+    Args:
+        path: The picture.
+
+    Raises:
+        UnreadableImageError: As ``load_image`` does.
+    """
+    try:
+        return _open(path)
+    except _BadPictureError as bad:
+        raise _unreadable(path, bad) from bad.__cause__
+
+
+def check_image(path: Path) -> str | None:
+    """Say what is wrong with a picture, or None if every pixel of it decodes.
+
+    Args:
+        path: The picture.
+    """
+    try:
+        _open(path)
+    except _BadPictureError as bad:
+        return str(bad)
+    return None
+
+
+class _BadPictureError(Exception):
+    """Its message is what is wrong, without the file's name."""
+
+
+def _unreadable(path: Path, bad: _BadPictureError) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"{path}: {bad}. `retrieval-bench data verify NAME` lists every such picture of a data set; "
+        "unpack or download them again."
+    )
+
+
+def _load(path: Path) -> Tensor:
     import torch
 
     data = _read(path)
@@ -61,47 +110,17 @@ def load_image(path: Path) -> Tensor:
                     return _upright(pixels, _orientation(image))
             return torch.from_numpy(np.array(_to_rgb(image))).permute(2, 0, 1)
     except _DECODE_ERRORS as error:
-        raise _unreadable(path, _reason(error, data)) from error
+        raise _BadPictureError(_reason(error, data)) from error
 
 
-def open_rgb(path: Path) -> Image.Image:
-    """Load a picture upright and in RGB through PIL alone, to the pixels of `load_image`.
-
-    Args:
-        path: The picture.
-
-    Raises:
-        UnreadableImageError: As `load_image`.
-    """
+def _open(path: Path) -> Image.Image:
     data = _read(path)
     try:
         with Image.open(io.BytesIO(data)) as image:
             _refuse_bomb(image)
             return _to_rgb(image)
     except _DECODE_ERRORS as error:
-        raise _unreadable(path, _reason(error, data)) from error
-
-
-def check_image(path: Path) -> str | None:
-    """Say what is wrong with a picture, or None if every pixel of it decodes.
-
-    Args:
-        path: The picture.
-    """
-    try:
-        open_rgb(path)
-    except UnreadableImageError as error:
-        return str(error.args[1])
-    return None
-
-
-def _unreadable(path: Path, reason: str) -> UnreadableImageError:
-    error = UnreadableImageError(
-        f"{path}: {reason}. `retrieval-bench data verify NAME` lists every such picture of a data set; "
-        "unpack or download them again."
-    )
-    error.args = (error.args[0], reason)
-    return error
+        raise _BadPictureError(_reason(error, data)) from error
 
 
 def _read(path: Path) -> bytes:
@@ -109,8 +128,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
-        reason = "there is no such file" if missing else error.strerror or str(error)
-        raise _unreadable(path, reason) from error
+        raise _BadPictureError("there is no such file" if missing else error.strerror or str(error)) from error
 
 
 def _reason(error: BaseException, data: bytes) -> str:
@@ -142,15 +160,31 @@ def _orientation(image: Image.Image) -> int:
         return 1  # a broken EXIF block says nothing about the pixels
 
 
-def _decode_jpeg(data: bytes) -> Tensor | None:
+@cache
+def _jpeg_decoder() -> Callable[[Tensor, int, bool], Tensor] | None:
+    # The operator under torchvision.io.decode_jpeg, which warns since 0.29 that decoding moves out of torchvision;
+    # where it is gone PIL decodes the same pixels, more slowly.
     import torch
-    from torchvision.io import ImageReadMode, decode_jpeg
 
     try:
-        pixels: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+        import torchvision.io  # noqa: F401 - registers the operator
+
+        decoder: Callable[[Tensor, int, bool], Tensor] = torch.ops.image.decode_jpeg
+    except (ImportError, AttributeError, RuntimeError):
+        return None
+    return decoder
+
+
+def _decode_jpeg(data: bytes) -> Tensor | None:
+    import torch
+
+    decode = _jpeg_decoder()
+    if decode is None:
+        return None
+    try:
+        return decode(torch.frombuffer(bytearray(data), dtype=torch.uint8), _READ_AS_RGB, False)
     except RuntimeError:
         return None  # PIL decides what is readable, and words the reason
-    return pixels
 
 
 def _upright(pixels: Tensor, orientation: int) -> Tensor:

@@ -87,10 +87,11 @@ class RetrievalMethod(LightningModule, ABC):
         """Forget the descriptors of the last pass."""
         self._start_evaluation()
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        """Describe one batch."""
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Describe one batch; Lightning collects which pictures it was, the descriptors are written at the end."""
         del batch_idx
         self._describe(batch)
+        return batch["index"].cpu()
 
     def on_predict_epoch_end(self) -> None:
         """Write the descriptors of all pictures to ``descriptors.npz`` in the trainer's folder."""

@@ -5,7 +5,7 @@ import yaml
 
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.plan import data_folder, expand, select
-from retrieval_bench.bench.suite import find_suite, known_suites, read_suite
+from retrieval_bench.bench.suite import find_suite, known_suites, read_suite, with_options
 
 TINY = """
 datasets: [cub, {sop: {miniature: true}}]
@@ -134,3 +134,18 @@ def test_the_shipped_suites_expand(path, tmp_path):
 
 def test_the_five_suites_are_shipped():
     assert {"smoke", "cub", "cars196", "sop", "inshop"} <= {path.stem for path in SHIPPED}
+
+
+def test_options_set_from_outside_win_and_change_the_hash(plan, tmp_path):
+    before = plan(TINY)[0]
+    changed = with_options(read_suite(next(tmp_path.rglob("tiny.yaml"))), ["trainer.max_steps=7", "model.init_args.k=2"])
+    after = expand(changed, output=tmp_path / "results", data_dir=tmp_path / "data")[0]
+    assert after.overrides == {"trainer": {"max_steps": 7}, "model": {"init_args": {"k": 2}}}
+    assert after.config_hash != before.config_hash
+
+
+@pytest.mark.parametrize(("word", "message"), [("trainer.max_steps", "expected an option"), ("a={", "no YAML")])
+def test_an_option_of_no_form_is_named(plan, tmp_path, word, message):
+    plan(TINY)
+    with pytest.raises(BenchError, match=f"--set {word}.*{message}"):
+        with_options(read_suite(next(tmp_path.rglob("tiny.yaml"))), [word])

@@ -176,7 +176,7 @@ def _draw_clothes(canvas: c.Canvas, g: Garment, m: _Model, view: str) -> None:
     if g.kind in ("skirt", "trousers"):
         _plain(canvas, m, _bodice(0.25, 0.3, 0.2), above=True)
     if g.kind == "trousers":
-        for leg in _trousers(m, 0.35 + 0.65 * g.length, g.flare):
+        for leg in _trousers(m, 0.5 + 0.5 * g.length, g.flare):
             cloth(leg)
     if g.kind in ("skirt", "dress"):
         cloth(_skirt(0.4 + 0.55 * g.length, g.flare))

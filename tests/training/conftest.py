@@ -1,0 +1,28 @@
+"""A miniature on disk and a run's folder, for tests that train."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retrieval_bench.datasets.miniature import synthesize
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder as the runner leaves it before it starts a run."""
+
+    def make(name: str = "run", **facts: object) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        identity = {"suite": "test", "dataset": "cub", "method": "abir", "variant": None, "seed": 0, "config_hash": "0"}
+        (folder / "run.json").write_text(json.dumps({**identity, **facts}))
+        return folder
+
+    return make

@@ -1,0 +1,128 @@
+"""A run that was cut short and started again is, bit for bit, the run that was not."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from method_cases import CASES
+from pytorch_lightning import Callback, seed_everything
+
+from retrieval_bench.bench.results import read_result
+from retrieval_bench.datamodules import CubDataModule
+from retrieval_bench.training.resume import AtomicCheckpointIO, RandomState, TrainingTime
+from retrieval_bench.training.trainer import BenchmarkTrainer
+
+
+class Killed(BaseException):
+    """Not an Exception, so that nothing tidies up after it."""
+
+
+class KillAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *args) -> None:
+        if trainer.global_step == self.step:
+            raise Killed
+
+
+def benchmark(folder: Path, data: Path, name: str, workers: int = 0, kill_at: int | None = None) -> None:
+    seed_everything(0, workers=True, verbose=False)
+    method = CASES[name]()
+    trainer = BenchmarkTrainer(
+        run_dir=str(folder),
+        max_steps=8,
+        accelerator="cpu",
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=1,
+        log_every_n_steps=1,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[] if kill_at is None else [KillAt(kill_at)],
+    )
+    # 120 training images in batches of 40: three steps an epoch.
+    module = CubDataModule(data, classes_per_batch=8, images_per_class=5, num_workers=workers)
+    trainer.benchmark(method, module)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_a_run_killed_within_an_epoch_ends_as_if_it_had_not_been(name, workers, miniature, run_folder):
+    whole, cut = run_folder("whole", compare_untrained=True), run_folder("cut", compare_untrained=True)
+    benchmark(whole, miniature, name, workers)
+    with pytest.raises(Killed):
+        benchmark(cut, miniature, name, workers, kill_at=5)
+    assert not (cut / "result.json").exists()
+    benchmark(cut, miniature, name, workers)
+
+    one, other = read_result(whole / "result.json"), read_result(cut / "result.json")
+    assert one.metrics == other.metrics
+    assert one.before == other.before
+    assert one.best == other.best
+    a, b = (torch.load(f / "checkpoints" / "last.ckpt", weights_only=True) for f in (whole, cut))
+    assert a["global_step"] == b["global_step"] == 8
+    assert all(torch.equal(value, b["state_dict"][key]) for key, value in a["state_dict"].items())
+    x, y = (np.load(f / "per_query.npz") for f in (whole, cut))
+    assert all(np.array_equal(x[key], y[key]) for key in x.files)
+
+
+def test_a_finished_run_that_lost_its_result_is_only_tested_again(miniature, run_folder):
+    folder = run_folder()
+    name = sorted(CASES)[0]
+    benchmark(folder, miniature, name)
+    first = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").unlink()
+    benchmark(folder, miniature, name)
+    again = json.loads((folder / "result.json").read_text())
+    assert again["metrics"] == first["metrics"]
+    assert again["cost"]["training_seconds"] == pytest.approx(first["cost"]["training_seconds"], abs=0.5)
+
+
+def test_random_generators_return_to_where_they_were(monkeypatch):
+    keeper = RandomState()
+    state = keeper.state_dict()
+    expected = (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random())
+    keeper.load_state_dict(state)
+
+    class OneProcess:
+        world_size, global_rank = 1, 0
+
+    keeper.on_fit_start(OneProcess(), None)
+    assert (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()) == expected
+
+
+def test_a_checkpoint_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    io, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    io.save_checkpoint({"step": 1}, path)
+
+    def torn(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("lightning_fabric.plugins.TorchCheckpointIO.save_checkpoint", torn)
+    with pytest.raises(OSError, match="disk full"):
+        io.save_checkpoint({"step": 2}, path)
+    assert torch.load(path, weights_only=True) == {"step": 1}
+
+
+def test_training_time_adds_up_over_the_pieces(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("retrieval_bench.training.resume.time.perf_counter", lambda: now[0])
+    clock = TrainingTime()
+    clock.on_train_epoch_start(None, None)
+    now[0] = 5.0
+    assert clock.state_dict() == {"seconds": 5.0}  # a checkpoint within the epoch
+    now[0] = 7.0
+    clock.on_validation_start(None, None)
+    now[0] = 100.0
+    clock.on_train_epoch_end(None, None)
+    assert clock.state_dict() == {"seconds": 7.0}
+    resumed = TrainingTime()
+    resumed.load_state_dict({"seconds": 7.0})
+    resumed.on_train_epoch_start(None, None)
+    now[0] = 103.0
+    resumed.on_train_epoch_end(None, None)
+    assert resumed.seconds == 10.0
