@@ -184,7 +184,7 @@ def run_download(args: argparse.Namespace) -> int:
     root = args.root if args.root is not None else default_root(args.name)
     if _find(args.name, root) is None:  # a half-fetched archive may lie there already
         _refuse_foreign(root, allowed={x.file + end for x in card.archives for end in ("", ".part")})
-    download(args.name, root)
+    download(args.name, root, progress=_show_bytes if sys.stderr.isatty() else None)
     print(f"{card.title} is in {root}; `retrieval-bench data verify {args.name} --root {root}` looks through it")
     return 0
 
@@ -307,6 +307,11 @@ def _describe(difference: "Difference") -> str:
 
 def _show_progress(done: int, total: int) -> None:
     print(f"\r{done:,} of {total:,} pictures", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+def _show_bytes(done: int, total: int | None) -> None:
+    of = f" of {total / 2**20:,.0f}" if total else ""
+    print(f"\r{done / 2**20:,.0f}{of} MiB", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 def _size(numbers: dict[str, int] | None) -> str:

@@ -129,8 +129,8 @@ class RetrievalMethod(LightningModule, ABC):
         self.evaluation = self.trainer.strategy.broadcast(self.evaluation)
         assert self.evaluation is not None
         for name, value in self.evaluation.metrics.items():
-            # The progress bar shows the main one; equal on all processes, so there is nothing to average.
-            self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, rank_zero_only=True)
+            # Equal on all processes, so their mean is exact; the progress bar shows the main one.
+            self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler stepped once an iteration, as the papers count."""

@@ -19,7 +19,8 @@ class Descriptors:
     Attributes:
         data: ``(n, d)`` float32 vectors, or ``(n, bytes)`` uint8 packed codes when the metric is ``hamming``.
         image: ``(n,)`` int64 row of the sample table each descriptor belongs to.
-        metric: How two descriptors are compared: ``dot`` (greater is nearer), ``euclidean`` or ``hamming`` (smaller is).
+        metric: How two descriptors are compared: ``dot`` (greater is nearer), ``euclidean`` or ``hamming``
+            (smaller is nearer).
         boxes: ``(n, 4)`` float32 x1, y1, x2, y2 in pixels of the original image, or None.
     """
 
@@ -42,6 +43,11 @@ class Descriptors:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def cpu(self) -> "Descriptors":
+        """The same descriptors in the host's memory."""
+        boxes = None if self.boxes is None else self.boxes.cpu()
+        return Descriptors(self.data.cpu(), self.image.cpu(), self.metric, boxes)
 
     def select(self, image: Sequence[int] | np.ndarray | Tensor) -> "Descriptors":
         """The rows of the given images, in the order of the images given.
@@ -80,7 +86,7 @@ class Descriptors:
         fresh: list[Descriptors] = []
         for shard in shards:
             fresh.append(shard._rows(torch.isin(shard.image, seen, invert=True).nonzero().squeeze(1)))
-            seen = torch.cat([seen, fresh[-1].image.unique()])
+            seen = torch.cat([seen, torch.unique(fresh[-1].image)])
         image = torch.cat([s.image for s in fresh])
         boxes = None if fresh[0].boxes is None else torch.cat([s.boxes for s in fresh if s.boxes is not None])
         joined = cls(torch.cat([s.data for s in fresh]), image, fresh[0].metric, boxes)

@@ -1,0 +1,149 @@
+"""At which ranks a query's relevant images come: all that metrics need of a ranking."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from retrieval_bench.retrieval.counting import Levels, Pairs, count_above
+from retrieval_bench.retrieval.descriptors import Descriptors
+from retrieval_bench.retrieval.ground_truth import GroundTruth, IntArray, RaggedLists
+from retrieval_bench.retrieval.similarity import Comparison
+
+TieOrder = Literal["index", "optimistic", "pessimistic"]
+
+
+@dataclass(frozen=True)
+class RelevantRanks:
+    """Where each query's positives stand in its ranking of the whole gallery, junk removed.
+
+    Attributes:
+        ranks: For each query the 0-based ranks of its positives, ascending; equal scores stand in gallery order.
+        positives: ``(q,)`` how many positives each query has; those a ranking does not reach have no rank.
+        above: ``(positives,)`` in the order of ``ranks.values``: how many images score strictly higher.
+        tied: ``(positives,)`` how many images have the same score, the positive itself included.
+        tied_relevant: ``(positives,)`` how many of those are positives.
+        ranked: ``(q,)`` the length of each query's ranking.
+    """
+
+    ranks: RaggedLists
+    positives: IntArray
+    above: IntArray
+    tied: IntArray
+    tied_relevant: IntArray
+    ranked: IntArray
+
+    @property
+    def query(self) -> IntArray:
+        """``(positives,)`` the query, by its place, of each entry of ``ranks.values``."""
+        return np.repeat(np.arange(len(self.ranks)), self.ranks.lengths)
+
+    @property
+    def order(self) -> IntArray:
+        """``(positives,)`` how many positives of the same query stand before each."""
+        order: IntArray = np.arange(len(self.ranks.values)) - self.ranks.offsets[self.query]
+        return order
+
+    def with_ties(self, order: TieOrder) -> "RelevantRanks":
+        """The same ranking with positives first or last inside each group of equal scores."""
+        if order == "index":
+            return self
+        relevant_above = self._relevant_above()
+        shift = np.zeros_like(self.tied) if order == "optimistic" else self.tied - self.tied_relevant
+        ranks = self.above + shift + self.order - relevant_above
+        return replace(self, ranks=RaggedLists(ranks, self.ranks.offsets))
+
+    def _relevant_above(self) -> IntArray:
+        """``(positives,)`` how many positives of the same query score strictly higher."""
+        fresh = np.ones(len(self.above), bool)
+        fresh[1:] = (self.above[1:] != self.above[:-1]) | (self.query[1:] != self.query[:-1])
+        relevant_above: IntArray = self.order[fresh][np.cumsum(fresh) - 1]
+        return relevant_above
+
+    def tie_groups(self) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
+        """The groups of equal scores that hold a positive.
+
+        Returns:
+            Of each group: its query, the images above, the positives above, its images, its positives.
+        """
+        relevant_above = self._relevant_above()
+        first = self.order == relevant_above
+        return self.query[first], self.above[first], relevant_above[first], self.tied[first], self.tied_relevant[first]
+
+
+def rank_relevant(
+    query: Descriptors,
+    gallery: Descriptors,
+    truth: GroundTruth,
+    *,
+    block: int = 1024,
+    device: torch.device | str | None = None,
+) -> RelevantRanks:
+    """Find the ranks of all positives of all queries, exactly, in memory of the order of ``block`` squared.
+
+    The result is defined by float64 scores and gallery order (see ``similarity``); neither ``block`` nor the device
+    changes it. An image with several descriptors counts with its best one.
+
+    Args:
+        query: Descriptors of at least the queries of ``truth``.
+        gallery: Descriptors of at least its gallery.
+        truth: Who asks, who is searched, and who should be found.
+        block: Descriptors of either side that are compared at once.
+        device: Where to compare; by default where the gallery's descriptors are.
+
+    Raises:
+        ValueError: If the sides cannot be compared, or a descriptor is not finite.
+        KeyError: If an image has no descriptor.
+    """
+    comparison = Comparison.of(query, gallery, truth.query, truth.gallery, device)
+    positives, junk = positive_pairs(truth), junk_pairs(truth)
+    score = comparison.exact(positives.row, positives.column)
+    # Descending score; equal ones in gallery order.
+    order = torch.from_numpy(np.lexsort((positives.column, -score, positives.row)))
+    positives, score = Pairs(positives.row[order], positives.column[order]), score[order]
+    levels = Levels.of(positives.row, score, len(truth.query))
+    counts = count_above(comparison, levels, positives, Pairs.join(positives, junk), block)
+
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(positives.row, minlength=len(truth.query)))])
+    place = np.arange(len(score)) - offsets[positives.row]
+    level = levels.of_pair.numpy()
+    relevant = np.bincount(level, minlength=len(levels.score))
+    higher = place[np.searchsorted(level, level)] if len(level) else place
+    ranked = len(truth.gallery) - np.bincount(junk.row, minlength=len(truth.query))
+    return RelevantRanks(
+        ranks=RaggedLists(counts.above.numpy()[level] + counts.before.numpy() + place, offsets),
+        positives=np.diff(offsets),
+        above=counts.above.numpy()[level] + higher,
+        tied=(counts.tied.numpy() + relevant)[level],
+        tied_relevant=relevant[level],
+        ranked=ranked,
+    )
+
+
+def positive_pairs(truth: GroundTruth) -> Pairs:
+    """All (query, positive) pairs by their places; a positive that is also junk is junk."""
+    return _pairs(truth, truth.positives, "positive").without(junk_pairs(truth), len(truth.gallery))
+
+
+def junk_pairs(truth: GroundTruth) -> Pairs:
+    """All (query, junk) pairs by their places; junk outside the gallery needs no ignoring."""
+    return _pairs(truth, truth.junk, None)
+
+
+def _pairs(truth: GroundTruth, lists: RaggedLists, required: str | None) -> Pairs:
+    if len(lists) != len(truth.query):
+        raise ValueError(f"the ground truth has {len(truth.query)} queries but {len(lists)} lists of images")
+    row = np.repeat(np.arange(len(lists)), lists.lengths)
+    by_id = np.argsort(truth.gallery, kind="stable")
+    ids = truth.gallery[by_id]
+    if len(ids) > 1 and (ids[1:] == ids[:-1]).any():
+        raise ValueError("an image is listed in the gallery twice")
+    at = np.searchsorted(ids, lists.values)
+    found = np.zeros(len(at), bool)
+    found[at < len(ids)] = ids[at[at < len(ids)]] == lists.values[at < len(ids)]
+    if required and not found.all():
+        missing = lists.values[~found]
+        raise ValueError(f"{len(missing)} {required} images are not in the gallery, the first is {missing[0]}")
+    key = np.unique(row[found] * max(1, len(ids)) + by_id[at[found]])
+    return Pairs(*(torch.from_numpy(x) for x in np.divmod(key, max(1, len(ids)))))
