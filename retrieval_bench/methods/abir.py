@@ -110,6 +110,7 @@ class ABIR(RetrievalMethod):
         nn.init.zeros_(self.embedding.bias)
         self.loss = loss if loss is not None else BinomialDeviance()
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.train()  # Lightning trains a network in the mode it finds it in: frozen batch norms must be so already
 
     def forward(self, image: Tensor) -> Tensor:
         """Unit embeddings: ``(B, 3, H, W)`` to ``(B, dim)`` float32."""

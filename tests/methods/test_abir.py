@@ -130,6 +130,14 @@ def test_frozen_batch_norms_keep_their_statistics_in_training(image):
         assert torch.equal(before, after) == frozen
 
 
+def test_batch_norms_are_frozen_from_the_start():
+    def norms(method: ABIR) -> set[bool]:
+        return {m.training for m in method.backbone.modules() if isinstance(m, nn.BatchNorm2d)}
+
+    assert norms(ABIR(backbone="resnet18", weights="none")) == {False}
+    assert norms(ABIR(backbone="resnet18", weights="none", freeze_batch_norm=False)) == {True}
+
+
 def test_training_lowers_the_loss_of_a_fixed_batch(image):
     # Eight pictures of two classes that differ in one colour channel: a few steps must part them.
     generator = torch.Generator().manual_seed(0)
