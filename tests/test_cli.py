@@ -9,7 +9,9 @@ import retrieval_bench
 from retrieval_bench.cli import main
 
 
-@pytest.mark.parametrize("words", [["--help"], ["data", "--help"], ["data", "list"], ["run", "--help"], ["leaderboard"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["data", "--help"], ["data", "list"], ["run", "--help"], ["leaderboard"]]
+)
 def test_light_commands_never_load_the_heavy_libraries(words):
     check = (
         "import sys; from retrieval_bench.cli import main\n"

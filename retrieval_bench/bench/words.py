@@ -17,8 +17,8 @@ _NAMES = {
 
 def metric_label(key: str) -> str:
     """The head of a metric's column, for instance ``R@1`` for ``recall_at_1``."""
-    if at := re.fullmatch(r"(recall|precision|map)_at_(\d+)", key):
-        return {"recall": "R@", "precision": "P@", "map": "mAP@"}[at[1]] + at[2]
+    if at := re.fullmatch(r"(recall|precision|capped_precision|map)_at_(\d+)", key):
+        return {"recall": "R@", "precision": "P@", "capped_precision": "mP@", "map": "mAP@"}[at[1]] + at[2]
     return _NAMES.get(key, key.replace("_", " "))
 
 

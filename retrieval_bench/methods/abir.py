@@ -4,7 +4,7 @@ Nie, Lu, Wang, Liu, Guo; ICMR 2019; doi 10.1145/3323873.3325017.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -51,6 +51,7 @@ class ABIR(RetrievalMethod):
         freeze_batch_norm: Whether a trunk's batch norms keep ImageNet's statistics; VGG16 has none.
         resize: Pictures become squares of this side in pixels, whatever their aspect (section 3.1).
         crop: Side in pixels of the part the network sees (section 3.1).
+        trunk_lr: Rate of the trunk where it is not that of the new layers; the paper has one for all (section 3.1).
         loss: The loss on cosine similarities; binomial deviance (section 2.4) with its public constants.
         optimizer: Adam, 1e-5 for all layers, weight decay 5e-4 (section 3.1).
         lr_scheduler: A tenth after 40,000 iterations (section 3.1); the recipe ends before it would drop again.
@@ -79,6 +80,7 @@ class ABIR(RetrievalMethod):
         freeze_batch_norm: bool = True,
         resize: int = 256,
         crop: int = 224,
+        trunk_lr: float | None = None,
         loss: nn.Module | None = None,
         optimizer: OptimizerCallable = lambda params: Adam(params, lr=1e-5, weight_decay=5e-4),
         lr_scheduler: LRSchedulerCallable = lambda optimizer: StepLR(optimizer, step_size=40_000, gamma=0.1),
@@ -95,7 +97,7 @@ class ABIR(RetrievalMethod):
                 raise OptionError(f"{option} cannot be {value!r}; it is one of {', '.join(map(str, known))}")
         self.preprocessing = Preprocessing(resize=(resize, resize), crop=crop, flip=0.5, family=weights_family)
         self.gate, self.local_pool, self.se_order = gate, local_pool, se_order
-        self.concat_l2, self.freeze_batch_norm = concat_l2, freeze_batch_norm
+        self.concat_l2, self.freeze_batch_norm, self.trunk_lr = concat_l2, freeze_batch_norm, trunk_lr
         self.taps: list[Tap] = [_TAP_OF_BLOCK[block] for block in sorted(set(blocks))]
         self.backbone = Backbone(backbone, [*self.taps, "last"], weights=weights, family=weights_family)
         channels = {tap: self.backbone.channels(tap) for tap in (*self.taps, "last")}
@@ -134,10 +136,11 @@ class ABIR(RetrievalMethod):
         """Attention of every block over the picture (Figure 2), ``(B, H, W)`` at the size of the input."""
         maps = self.backbone(image)
         return {
-            tap: F.interpolate(
+            f"block {block}": F.interpolate(
                 self._attend(maps, tap)[0].float(), image.shape[-2:], mode="bilinear", align_corners=False
             ).squeeze(1)
-            for tap in self.taps
+            for block, tap in _TAP_OF_BLOCK.items()
+            if tap in self.taps
         }
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -148,6 +151,13 @@ class ABIR(RetrievalMethod):
             loss: Tensor = self.loss(embedding @ embedding.T, batch["label"])
         self.log("train/loss", loss, prog_bar=False)
         return loss
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The trunk at its own rate if it has one, the new layers at the optimizer's."""
+        trunk = list(self.backbone.parameters())
+        new = [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
+        own_rate = {} if self.trunk_lr is None else {"lr": self.trunk_lr}
+        return [{"params": trunk, **own_rate}, {"params": new}]
 
     def train(self, mode: bool = True) -> "ABIR":
         """Training mode, in which batch norms may stay frozen."""

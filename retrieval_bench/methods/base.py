@@ -132,9 +132,13 @@ class RetrievalMethod(LightningModule, ABC):
             # Equal on all processes, so their mean is exact; the progress bar shows the main one.
             self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, sync_dist=True)
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimizer works on; a method may give parts of itself options of their own."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
     def configure_optimizers(self) -> Any:
         """The optimizer, and the scheduler stepped once an iteration, as the papers count."""
-        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
+        optimizer = self.optimizer(self.parameter_groups())
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"},

@@ -17,7 +17,7 @@ _INFERNO = np.array(
     ],
     np.float64,
 )  # fmt: skip
-_GAP, _HEADER = 8, 28
+_GAP, _LINE, _LEAST_SIDE = 10, 20, 224
 
 
 def heat(weights: Weights) -> Pixels:
@@ -50,10 +50,10 @@ def overlay(picture: Pixels, weights: Weights, opacity: float = 0.6) -> Pixels:
 
 
 def attention_sheet(pictures: Sequence[Pixels], maps: Mapping[str, Sequence[Weights]]) -> Image.Image:
-    """One row a picture: the picture, then its attention in every block, the range of the weights beneath the head.
+    """One row a picture: the picture, then its attention in every block with the range of its weights.
 
     Args:
-        pictures: Each ``(H, W, 3)`` uint8, all of one size.
+        pictures: Each ``(H, W, 3)`` uint8, all of one size; small ones are drawn larger by a whole factor.
         maps: For each block, by its title, one ``(H, W)`` map a picture.
 
     Raises:
@@ -61,22 +61,21 @@ def attention_sheet(pictures: Sequence[Pixels], maps: Mapping[str, Sequence[Weig
     """
     if not pictures or any(len(of_block) != len(pictures) for of_block in maps.values()):
         raise ValueError("an attention sheet needs at least one picture, and one map of every block for each")
-    height, width = pictures[0].shape[:2]
-    sheet = Image.new(
-        "RGB",
-        ((width + _GAP) * (1 + len(maps)) + _GAP, (height + _HEADER + _GAP) * len(pictures) + _GAP),
-        "white",
-    )
+    factor = -(-_LEAST_SIDE // min(pictures[0].shape[:2]))
+    height, width = (side * factor for side in pictures[0].shape[:2])
+    size = ((width + _GAP) * (1 + len(maps)) + _GAP, (height + _LINE + _GAP) * len(pictures) + _LINE + _GAP)
+    sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for column, title in enumerate(("picture", *maps)):
+        draw.text((_GAP + column * (width + _GAP), _GAP // 2), title, fill="black", font=font)
     for row, picture in enumerate(pictures):
-        top = _GAP + row * (height + _HEADER + _GAP)
-        columns = [("picture", picture)]
-        for title, of_block in maps.items():
+        top = _GAP + _LINE + row * (height + _LINE + _GAP)
+        cells = [(picture, "")]
+        for of_block in maps.values():
             weights = of_block[row]
-            span = f"{title}   {weights.min():.2f} to {weights.max():.2f}"
-            columns.append((span, overlay(picture, weights)))
-        for column, (title, pixels) in enumerate(columns):
+            cells.append((overlay(picture, weights), f"{weights.min():.2f} to {weights.max():.2f}"))
+        for column, (pixels, caption) in enumerate(cells):
             left = _GAP + column * (width + _GAP)
-            draw.text((left, top + 4), title, fill="black", font=font)
-            sheet.paste(Image.fromarray(pixels), (left, top + _HEADER))
+            sheet.paste(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC), (left, top))
+            draw.text((left, top + height + 2), caption, fill="#555555", font=font)
     return sheet

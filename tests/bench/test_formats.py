@@ -204,10 +204,20 @@ def test_numbers_are_written_as_a_reader_expects():
         "—",
     ]
     assert [
-        metric_label(k) for k in ("recall_at_1", "precision_at_10", "map", "map_at_r", "map_oxford", "new_one")
+        metric_label(k)
+        for k in (
+            "recall_at_1",
+            "precision_at_10",
+            "capped_precision_at_10",
+            "map",
+            "map_at_r",
+            "map_oxford",
+            "new_one",
+        )
     ] == [
         "R@1",
         "P@10",
+        "mP@10",
         "mAP",
         "mAP@R",
         "mAP (Oxford)",

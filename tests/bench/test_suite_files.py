@@ -138,7 +138,9 @@ def test_the_five_suites_are_shipped():
 
 def test_options_set_from_outside_win_and_change_the_hash(plan, tmp_path):
     before = plan(TINY)[0]
-    changed = with_options(read_suite(next(tmp_path.rglob("tiny.yaml"))), ["trainer.max_steps=7", "model.init_args.k=2"])
+    changed = with_options(
+        read_suite(next(tmp_path.rglob("tiny.yaml"))), ["trainer.max_steps=7", "model.init_args.k=2"]
+    )
     after = expand(changed, output=tmp_path / "results", data_dir=tmp_path / "data")[0]
     assert after.overrides == {"trainer": {"max_steps": 7}, "model": {"init_args": {"k": 2}}}
     assert after.config_hash != before.config_hash

@@ -117,7 +117,7 @@ def test_a_wrong_switch_is_named(options, message):
 
 def test_attention_maps_have_the_size_of_the_picture(image):
     maps = small().attention_maps(image)
-    assert {k: tuple(v.shape) for k, v in maps.items()} == {"stride4": (3, 64, 64), "stride8": (3, 64, 64)}
+    assert {k: tuple(v.shape) for k, v in maps.items()} == {"block 3": (3, 64, 64), "block 4": (3, 64, 64)}
     assert all((m > 0).all() and (m < 1).all() for m in maps.values())
 
 
@@ -136,6 +136,16 @@ def test_batch_norms_are_frozen_from_the_start():
 
     assert norms(ABIR(backbone="resnet18", weights="none")) == {False}
     assert norms(ABIR(backbone="resnet18", weights="none", freeze_batch_norm=False)) == {True}
+
+
+def test_a_trunk_may_have_a_rate_of_its_own_and_every_parameter_has_one_group():
+    for trunk_lr, rates in ((None, [1e-5, 1e-5]), (1e-7, [1e-7, 1e-5])):
+        method = small(trunk_lr=trunk_lr)
+        optimizer = method.configure_optimizers()["optimizer"]
+        assert [group["lr"] for group in optimizer.param_groups] == rates
+        grouped = [p for group in optimizer.param_groups for p in group["params"]]
+        assert {id(p) for p in grouped} == {id(p) for p in method.parameters()}
+        assert len(grouped) == len(list(method.parameters()))
 
 
 def test_training_lowers_the_loss_of_a_fixed_batch(image):

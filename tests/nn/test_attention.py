@@ -60,7 +60,7 @@ def test_attention_equals_the_formula_cell_by_cell(maps):
 
 
 def test_unknown_norm_is_named():
-    with pytest.raises(ValueError, match="'tanh'.*sigmoid, softmax"):
+    with pytest.raises(ValueError, match=r"'tanh'.*sigmoid, softmax"):
         GridAttention(6, 5, norm="tanh")
 
 

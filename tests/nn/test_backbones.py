@@ -65,7 +65,7 @@ def test_a_network_without_a_caffe_release_is_refused():
 
 
 def test_unknown_backbone_names_the_known_ones():
-    with pytest.raises(ValueError, match="'vgg17'.*vgg16"):
+    with pytest.raises(ValueError, match=r"'vgg17'.*vgg16"):
         Backbone("vgg17", ["last"], weights="none")
 
 

@@ -28,12 +28,17 @@ def test_a_constant_map_is_dark_and_not_a_division_by_zero():
 
 
 def test_sheet_has_one_row_a_picture_and_one_column_a_block():
-    pictures = [np.full((20, 30, 3), value, np.uint8) for value in (10, 200)]
-    maps = {"block 3": [np.zeros((20, 30)), np.eye(20, 30)], "block 4": [np.zeros((20, 30))] * 2}
+    pictures = [np.full((300, 240, 3), value, np.uint8) for value in (10, 200)]
+    maps = {"block 3": [np.zeros((300, 240)), np.eye(300, 240)], "block 4": [np.zeros((300, 240))] * 2}
     sheet = np.asarray(attention_sheet(pictures, maps))
-    assert sheet.shape == ((20 + 28 + 8) * 2 + 8, (30 + 8) * 3 + 8, 3)
-    assert (sheet[8 + 28 : 8 + 28 + 20, 8:38] == 10).all()
-    assert (sheet[8 + 56 + 28 : 8 + 56 + 48, 8:38] == 200).all()
+    assert sheet.shape == ((300 + 20 + 10) * 2 + 20 + 10, (240 + 10) * 3 + 10, 3)
+    assert (sheet[30:330, 10:250] == 10).all()
+    assert (sheet[360:660, 10:250] == 200).all()
+
+
+def test_small_pictures_are_drawn_larger_by_a_whole_factor():
+    sheet = attention_sheet([np.full((112, 112, 3), 10, np.uint8)], {"block 3": [np.zeros((112, 112))]})
+    assert sheet.size == ((224 + 10) * 2 + 10, 224 + 20 + 10 + 20 + 10)
 
 
 def test_a_missing_map_is_refused():

@@ -115,7 +115,7 @@ def test_attention_of_a_checkpoint_becomes_a_picture(tmp_path, miniature, run_fo
     checkpoint = str(folder / "checkpoints" / "last.ckpt")
     assert main(["attention", "--checkpoint", checkpoint, "--output", str(output), *pictures]) == 0
     with Image.open(output) as sheet:
-        assert sheet.size == ((64 + 8) * 3 + 8, (64 + 28 + 8) * 2 + 8)
+        assert sheet.size == ((256 + 10) * 3 + 10, (256 + 20 + 10) * 2 + 20 + 10)
     assert main(["attention", "--checkpoint", str(tmp_path / "no.ckpt"), "--output", str(output), *pictures]) == 1
     assert "there is no checkpoint" in capsys.readouterr().err
 
