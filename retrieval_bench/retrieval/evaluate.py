@@ -8,9 +8,10 @@ import torch
 
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth
+from retrieval_bench.retrieval.hamming import code_blocks
 from retrieval_bench.retrieval.metrics import FloatArray, MetricFunction, mean, metric
 from retrieval_bench.retrieval.protocol import Protocol
-from retrieval_bench.retrieval.ranks import rank_relevant
+from retrieval_bench.retrieval.ranks import rank_codes, rank_relevant
 from retrieval_bench.retrieval.recall import hits_at
 
 
@@ -57,13 +58,15 @@ def evaluate(
         device: Where to compare; by default where the gallery's descriptors are.
 
     Raises:
-        ValueError: If the protocol names no metric or an unknown one, no query has a positive, the two sides cannot be
-            compared, or a descriptor is not finite.
+        ValueError: If the protocol names no metric, an unknown one or one these descriptors do not have, no query has a
+            positive, the two sides cannot be compared, or a descriptor is not finite.
         KeyError: If an image has no descriptor.
     """
     if not protocol.metrics:
         raise ValueError(f"the protocol {protocol.name} of {protocol.dataset} names no metrics")
     wanted = [metric(key, protocol.ties) for key in protocol.metrics]
+    if gallery.metric != "hamming" and (keys := [m.key for m in wanted if m.codes_only]):
+        raise ValueError(f"{keys[0]} needs packed codes compared by Hamming distance, got {gallery.metric} descriptors")
     start = time.perf_counter()
     per_query = _values(wanted, query, gallery, truth, block, device)
     seconds = time.perf_counter() - start
@@ -100,5 +103,29 @@ def _values(
         # Recall needs no more than each query's first positive: a much shorter way to the same values.
         hits = hits_at(query, gallery, truth, [m.k or 0 for m in wanted], block=block, device=device)
         return {m.key: hits[:, i].copy() for i, m in enumerate(wanted)}
+    if gallery.metric == "hamming":
+        return _values_of_codes(wanted, query, gallery, truth, block, device)
     ranks = rank_relevant(query, gallery, truth, block=block, device=device)
     return {m.key: m.compute(ranks) for m in wanted}
+
+
+def _values_of_codes(
+    wanted: list[MetricFunction],
+    query: Descriptors,
+    gallery: Descriptors,
+    truth: GroundTruth,
+    block: int,
+    device: torch.device | str | None,
+) -> dict[str, FloatArray]:
+    """Block by block, so that no more than the values is kept; ranks only for metrics that counts do not settle."""
+    values = {m.key: np.full(len(truth.query), np.nan) for m in wanted}
+    need_ranks = any(m.from_counts is None for m in wanted)
+    for rows, codes in code_blocks(query, gallery, truth, block=block, device=device):
+        counts = codes.counts()
+        ranks = rank_codes(codes, counts) if need_ranks else None
+        for m in wanted:
+            if m.from_counts is not None:
+                values[m.key][rows] = m.from_counts(counts)
+            elif ranks is not None:
+                values[m.key][rows] = m.compute(ranks)
+    return values

@@ -9,7 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from retrieval_bench.retrieval import hamming_metrics
 from retrieval_bench.retrieval.ground_truth import IntArray
+from retrieval_bench.retrieval.hamming import DistanceCounts
 from retrieval_bench.retrieval.ranks import RelevantRanks, TieOrder
 
 FloatArray = npt.NDArray[np.float64]
@@ -24,6 +26,17 @@ def recall_at_k(ranks: RelevantRanks, k: int) -> FloatArray:
 def precision_at_k(ranks: RelevantRanks, k: int) -> FloatArray:
     """The share of positives among the k nearest; always divided by k, also where fewer images are ranked."""
     return _defined(ranks, _sum(ranks, ranks.ranks.values < k) / k)
+
+
+def capped_precision_at_k(ranks: RelevantRanks, k: int) -> FloatArray:
+    """The share of positives among the k nearest, or among those up to the last positive if they are fewer.
+
+    The mP@k of Revisited Oxford and Paris: it differs from ``precision_at_k`` where every positive is found before k,
+    so that a query with two positives can score 1 at ten.
+    """
+    last = np.zeros(len(ranks.ranks), np.int64)
+    np.maximum.at(last, ranks.query, ranks.ranks.values + 1)
+    return _defined(ranks, _sum(ranks, ranks.ranks.values < k) / np.clip(last, 1, k))
 
 
 def r_precision(ranks: RelevantRanks) -> FloatArray:
@@ -81,11 +94,15 @@ class MetricFunction:
         key: For instance ``recall_at_10`` or ``map_optimistic``.
         k: The K in the key, or None.
         compute: From ranks to ``(q,)`` values.
+        from_counts: From counts by Hamming distance to the same values, where they hold all that the metric reads.
+        codes_only: Whether ``from_counts`` is the only way.
     """
 
     key: str
     k: int | None
     compute: Callable[[RelevantRanks], FloatArray]
+    from_counts: Callable[[DistanceCounts], FloatArray] | None = None
+    codes_only: bool = False
 
     @property
     def is_recall(self) -> bool:
@@ -96,6 +113,7 @@ class MetricFunction:
 _AT_K: dict[str, Callable[[RelevantRanks, int], FloatArray]] = {
     "recall": recall_at_k,
     "precision": precision_at_k,
+    "capped_precision": capped_precision_at_k,
     "map": average_precision_at_k,
 }
 _OVER_ALL: dict[str, Callable[[RelevantRanks], FloatArray]] = {
@@ -104,20 +122,28 @@ _OVER_ALL: dict[str, Callable[[RelevantRanks], FloatArray]] = {
     "map_at_r": average_precision_at_r,
     "r_precision": r_precision,
 }
-METRICS = (*(f"{name}_at_<k>" for name in _AT_K), *_OVER_ALL)
+METRICS = (*(f"{name}_at_<k>" for name in _AT_K), *_OVER_ALL, "precision_within_<radius>")
+_MAP_FROM_COUNTS: dict[str, Callable[[DistanceCounts], FloatArray]] = {
+    "expected": hamming_metrics.expected_average_precision,
+    "optimistic": hamming_metrics.optimistic_average_precision,
+    "pessimistic": hamming_metrics.pessimistic_average_precision,
+}
 
 
 def metric(key: str, ties: Literal["index", "expected"] = "index") -> MetricFunction:
     """The metric of a key, optionally ending in ``_index``, ``_optimistic`` or ``_pessimistic`` for its order of ties.
 
     Args:
-        key: One of ``METRICS``, ``<k>`` a whole number from 1.
+        key: One of ``METRICS``, ``<k>`` a whole number from 1, ``<radius>`` one from 0; what lies within a radius does
+            not depend on the order of ties.
         ties: The order inside groups of equal scores where the key names none; there is an expected value for ``map``
             alone.
 
     Raises:
         ValueError: If there is no such metric, naming those that exist.
     """
+    if within := re.fullmatch(r"precision_within_(\d+)", key):
+        return _within_radius(key, int(within[1]))
     suffix = next((order for order in get_args(TieOrder) if key.endswith(f"_{order}")), None)
     name = key.removesuffix(f"_{suffix}") if suffix else key
     at_k = re.fullmatch(r"(\w+)_at_([1-9]\d*)", name)
@@ -132,14 +158,15 @@ def metric(key: str, ties: Literal["index", "expected"] = "index") -> MetricFunc
             f"{', '.join('_' + order for order in get_args(TieOrder))} for its order of ties"
         )
     order: Ties = suffix or ties
+    from_counts = _MAP_FROM_COUNTS.get(order) if name == "map" else None
     if order != "expected":
-        return MetricFunction(key, k, lambda ranks: plain(ranks.with_ties(order)))
+        return MetricFunction(key, k, lambda ranks: plain(ranks.with_ties(order)), from_counts)
     if name != "map":
         raise ValueError(
             f"{key} has no expected value over the order of ties; ask for {key}_index, {key}_optimistic or "
             f"{key}_pessimistic, or for a protocol with ties: index"
         )
-    return MetricFunction(key, k, expected_average_precision)
+    return MetricFunction(key, k, expected_average_precision, from_counts)
 
 
 def mean(values: FloatArray) -> float:
@@ -152,6 +179,16 @@ def mean(values: FloatArray) -> float:
     if not len(defined):
         raise ValueError(f"none of the {len(values)} queries has a positive in the gallery: nothing to measure")
     return float(defined.mean())
+
+
+def _within_radius(key: str, radius: int) -> MetricFunction:
+    def no_distances(_: RelevantRanks) -> FloatArray:
+        raise ValueError(f"{key} counts images by Hamming distance: it is defined for packed codes, not for ranks")
+
+    def within(counts: DistanceCounts) -> FloatArray:
+        return hamming_metrics.precision_within(counts, radius)
+
+    return MetricFunction(key, None, no_distances, within, codes_only=True)
 
 
 def _precision(ranks: RelevantRanks) -> FloatArray:

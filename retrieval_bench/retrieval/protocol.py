@@ -41,3 +41,23 @@ class Protocol:
         facts = asdict(self)
         del facts["metrics"], facts["main_metric"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def hashing_protocol(dataset: str) -> Protocol:
+    """The protocol of hashing on a data set with an official split (common practice since Feature Pyramid Hashing).
+
+    The training images, seen as in evaluation, are the gallery and the test images are the queries. Codes tie often,
+    so average precision is expected over the order inside ties; the orders best and worst for a method and the
+    gallery's own show how far it could move. Precision counts what lies within a Hamming radius of 2.
+
+    Args:
+        dataset: The data set's key.
+    """
+    return Protocol(
+        dataset=dataset,
+        name="hashing",
+        self_match="keep",
+        ties="expected",
+        metrics=("map", "precision_within_2", "map_optimistic", "map_pessimistic", "map_index"),
+        main_metric="map",
+    )

@@ -1,5 +1,6 @@
 """At which ranks a query's relevant images come: all that metrics need of a ranking."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,6 +10,8 @@ import torch
 from retrieval_bench.retrieval.counting import Levels, Pairs, count_above
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth, IntArray, RaggedLists
+from retrieval_bench.retrieval.hamming import CodeBlock, DistanceCounts, code_blocks
+from retrieval_bench.retrieval.pairs import TruthPairs
 from retrieval_bench.retrieval.similarity import Comparison
 
 TieOrder = Literal["index", "optimistic", "pessimistic"]
@@ -33,6 +36,16 @@ class RelevantRanks:
     tied: IntArray
     tied_relevant: IntArray
     ranked: IntArray
+
+    @classmethod
+    def join(cls, parts: Sequence["RelevantRanks"]) -> "RelevantRanks":
+        """The ranks of several ranges of queries, one range after the other; there must be one at least."""
+        lengths = np.concatenate([part.ranks.lengths for part in parts])
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        values = np.concatenate([part.ranks.values for part in parts])
+        fields = ("positives", "above", "tied", "tied_relevant", "ranked")
+        joined = (np.concatenate([getattr(part, field) for part in parts]) for field in fields)
+        return cls(RaggedLists(values, offsets), *joined)
 
     @property
     def query(self) -> IntArray:
@@ -96,8 +109,33 @@ def rank_relevant(
         ValueError: If the sides cannot be compared, or a descriptor is not finite.
         KeyError: If an image has no descriptor.
     """
+    if gallery.metric == "hamming" and len(truth.query):
+        blocks = code_blocks(query, gallery, truth, block=block, device=device)
+        return RelevantRanks.join([rank_codes(codes, codes.counts()) for _, codes in blocks])
+    return rank_by_levels(query, gallery, truth, block, device)
+
+
+def rank_codes(codes: CodeBlock, counts: DistanceCounts) -> RelevantRanks:
+    """The ranks of the positives of a block of queries, from its histograms and a counting sort of its distances."""
+    placed = codes.placed()
+    at = (placed.query, placed.distance)
+    offsets = np.concatenate([[0], np.cumsum(counts.positives)]).astype(np.int64)
+    return RelevantRanks(
+        ranks=RaggedLists(placed.rank, offsets),
+        positives=counts.positives,
+        above=(np.cumsum(counts.total, 1) - counts.total)[at],
+        tied=counts.total[at],
+        tied_relevant=counts.relevant[at],
+        ranked=counts.total.sum(1),
+    )
+
+
+def rank_by_levels(
+    query: Descriptors, gallery: Descriptors, truth: GroundTruth, block: int, device: torch.device | str | None
+) -> RelevantRanks:
+    """``rank_relevant`` for any metric, by counting what scores above each positive."""
     comparison = Comparison.of(query, gallery, truth.query, truth.gallery, device)
-    positives, junk = positive_pairs(truth), junk_pairs(truth)
+    positives, junk = TruthPairs(truth).of()
     score = comparison.exact(positives.row, positives.column)
     # Descending score; equal ones in gallery order.
     order = torch.from_numpy(np.lexsort((positives.column, -score, positives.row)))
@@ -119,31 +157,3 @@ def rank_relevant(
         tied_relevant=relevant[level],
         ranked=ranked,
     )
-
-
-def positive_pairs(truth: GroundTruth) -> Pairs:
-    """All (query, positive) pairs by their places; a positive that is also junk is junk."""
-    return _pairs(truth, truth.positives, "positive").without(junk_pairs(truth), len(truth.gallery))
-
-
-def junk_pairs(truth: GroundTruth) -> Pairs:
-    """All (query, junk) pairs by their places; junk outside the gallery needs no ignoring."""
-    return _pairs(truth, truth.junk, None)
-
-
-def _pairs(truth: GroundTruth, lists: RaggedLists, required: str | None) -> Pairs:
-    if len(lists) != len(truth.query):
-        raise ValueError(f"the ground truth has {len(truth.query)} queries but {len(lists)} lists of images")
-    row = np.repeat(np.arange(len(lists)), lists.lengths)
-    by_id = np.argsort(truth.gallery, kind="stable")
-    ids = truth.gallery[by_id]
-    if len(ids) > 1 and (ids[1:] == ids[:-1]).any():
-        raise ValueError("an image is listed in the gallery twice")
-    at = np.searchsorted(ids, lists.values)
-    found = np.zeros(len(at), bool)
-    found[at < len(ids)] = ids[at[at < len(ids)]] == lists.values[at < len(ids)]
-    if required and not found.all():
-        missing = lists.values[~found]
-        raise ValueError(f"{len(missing)} {required} images are not in the gallery, the first is {missing[0]}")
-    key = np.unique(row[found] * max(1, len(ids)) + by_id[at[found]])
-    return Pairs(*(torch.from_numpy(x) for x in np.divmod(key, max(1, len(ids)))))

@@ -2,7 +2,8 @@
 
 The count fuses with the matrix product of each tile, and where queries are the gallery every tile of the symmetric
 matrix serves its rows and its columns. Screening, in bfloat16 where the processor multiplies it faster, brackets every
-rank; only queries whose bracket holds one of the K are counted again, exactly.
+rank; only for queries whose bracket holds one of the K, the images inside it are compared exactly. Where a query has
+too many of them to be remembered, all its images are counted again.
 """
 
 import math
@@ -16,7 +17,7 @@ from torch import Tensor
 from retrieval_bench.retrieval.counting import Levels, Pairs, count_above, tiles
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth
-from retrieval_bench.retrieval.ranks import junk_pairs, positive_pairs
+from retrieval_bench.retrieval.pairs import TruthPairs
 from retrieval_bench.retrieval.similarity import (
     UNDERFLOW,
     Comparison,
@@ -27,6 +28,7 @@ from retrieval_bench.retrieval.similarity import (
 )
 
 _BFLOAT16_ROUNDOFF = 2.0**-8
+_MOST_NEAR = 32  # pairs inside a bracket that are remembered
 
 
 def hits_at(
@@ -56,22 +58,26 @@ def hits_at(
         KeyError: If an image has no descriptor.
     """
     comparison = Comparison.of(query, gallery, truth.query, truth.gallery, device)
-    positives = positive_pairs(truth)
+    positives, junk = TruthPairs(truth).of()
     hits = np.full((len(truth.query), len(ks)), np.nan)
     if not len(positives):
         return hits
-    excluded = Pairs.join(positives, junk_pairs(truth))
+    excluded = Pairs.join(positives, junk)
     best, score = _best(comparison, positives)
     level = torch.full((len(truth.query),), math.inf, dtype=torch.float64)
     level[best.row] = score
-    certain, possible = _Screening(comparison, level, excluded, block).brackets()
+    screening = _Screening(comparison, level, excluded, block)
+    certain, possible = screening.brackets()
 
+    rank, last = certain[best.row], possible[best.row]
     wanted = torch.tensor(ks).expand(len(best), -1)
-    open_ = ((certain[best.row, None] < wanted) & (wanted <= possible[best.row, None])).any(1)
-    again = Pairs(best.row[open_], best.column[open_])
-    counts = count_above(comparison, Levels.of(again.row, score[open_], len(truth.query)), again, excluded, block)
-    rank = certain[best.row]
-    rank[open_] = counts.above + counts.before
+    open_ = ((rank[:, None] < wanted) & (wanted <= last[:, None])).any(1)
+    few = last - rank <= screening.most_near
+    ask = Pairs(best.row[open_ & few], best.column[open_ & few])
+    rank[open_ & few] += _count_near(comparison, screening.near(), ask, score[open_ & few])
+    again = Pairs(best.row[open_ & ~few], best.column[open_ & ~few])
+    counts = count_above(comparison, Levels.of(again.row, score[open_ & ~few], len(certain)), again, excluded, block)
+    rank[open_ & ~few] = counts.above + counts.before
     hits[best.row.numpy()] = (rank[:, None] < wanted).numpy()
     return hits
 
@@ -84,6 +90,16 @@ def _best(comparison: Comparison, positives: Pairs) -> tuple[Pairs, Tensor]:
     first = torch.ones(len(row), dtype=torch.bool)
     first[1:] = row[1:] != row[:-1]
     return Pairs(row[first], positives.column[order[first]]), score[order[first]]
+
+
+def _count_near(comparison: Comparison, near: Pairs, best: Pairs, level: Tensor) -> Tensor:
+    """``(queries,)`` how many of the near pairs rank before their query's best positive, whose score is its level."""
+    at = torch.searchsorted(best.row, near.row)
+    asked = torch.isin(near.row, best.row)
+    at, column = at[asked], near.column[asked]
+    score = comparison.exact(near.row[asked], column)
+    before = (score > level[at]) | ((score == level[at]) & (column < best.column[at]))
+    return at[before].bincount(minlength=len(best))
 
 
 class _Screening:
@@ -105,6 +121,10 @@ class _Screening:
             window = queries.window(level, images)
         self.lower, self.upper = (end.to(self.device) for end in window)
         self._group_by_tile(excluded)
+        # Other devices would wait for each tile's answer.
+        self.most_near = _MOST_NEAR if self.device.type == "cpu" else 0
+        self._near: list[Pairs] = []
+        self.certain, self.possible = (torch.zeros(len(query), dtype=torch.int64, device=self.device) for _ in range(2))
 
     def _group_by_tile(self, excluded: Pairs) -> None:
         """Sort excluded pairs by tile, and count their places from its corner."""
@@ -118,19 +138,36 @@ class _Screening:
 
     def brackets(self) -> tuple[Tensor, Tensor]:
         """``(q,)`` how many images are certainly, and how many are possibly above each query's level."""
-        certain, possible = (torch.zeros(len(self.lower), dtype=torch.int64, device=self.device) for _ in range(2))
         for i, rows in enumerate(self.rows):
             for j in range(i if self.halved else 0, len(self.columns)):
                 scores = self._scores(i, j)
                 flag = torch.empty_like(scores)
-                asking = [(rows, (-1, 1), 1)]
+                self._count(scores, flag, rows, self.columns[j], 1)
                 if self.halved and j > i:
-                    asking.append((self.columns[j], (1, -1), 0))
-                # Comparisons that write floats and are then added up are far faster than Boolean sums.
-                for queries, shape, axis in asking:
-                    certain[queries] += torch.gt(scores, self.upper[queries].view(shape), out=flag).sum(axis).long()
-                    possible[queries] += torch.ge(scores, self.lower[queries].view(shape), out=flag).sum(axis).long()
-        return certain.cpu(), possible.cpu()
+                    self._count(scores, flag, self.columns[j], rows, 0)
+        return self.certain.cpu(), self.possible.cpu()
+
+    def _count(self, scores: Tensor, flag: Tensor, queries: slice, images: slice, axis: int) -> None:
+        """Count a tile for its queries; the images lie along an axis of it."""
+        shape = (-1, 1) if axis else (1, -1)
+        # Comparisons that write floats and are then added up are far faster than Boolean sums.
+        above = torch.gt(scores, self.upper[queries].view(shape), out=flag).sum(axis).long()
+        reaching = torch.ge(scores, self.lower[queries].view(shape), out=flag).sum(axis).long()
+        self.certain[queries] += above
+        self.possible[queries] += reaching
+        if not self.most_near:
+            return
+        inside = self.possible[queries] - self.certain[queries]
+        row = ((reaching > above) & (inside <= self.most_near)).nonzero().squeeze(1)
+        own, asking = (scores if axis else scores.T)[row], row + queries.start
+        near = (own >= self.lower[asking, None]) & (own <= self.upper[asking, None])
+        row, column = near.nonzero(as_tuple=True)
+        self._near.append(Pairs(asking[row], column + images.start))
+
+    def near(self) -> Pairs:
+        """The pairs inside the brackets of all queries that have no more than ``most_near`` of them."""
+        none = torch.zeros(0, dtype=torch.int64)
+        return Pairs.join(Pairs(none, none), *self._near)
 
     def _scores(self, i: int, j: int) -> Tensor:
         rows, columns = self.rows[i], self.columns[j]

@@ -10,7 +10,7 @@ from torch import Tensor
 from retrieval_bench.retrieval.counting import Pairs, tiles
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth, IntArray
-from retrieval_bench.retrieval.ranks import junk_pairs
+from retrieval_bench.retrieval.pairs import TruthPairs
 from retrieval_bench.retrieval.similarity import Comparison, round_down
 
 _MOST_SCORES = 2**23  # screened scores of one block of queries that are held at once
@@ -63,7 +63,7 @@ def search(
     searched = _images(gallery) if truth is None else truth.gallery
     comparison = Comparison.of(query, gallery, asking, searched, device)
     none = torch.zeros(0, dtype=torch.int64)
-    junk = Pairs(none, none) if truth is None else junk_pairs(truth)
+    junk = Pairs(none, none) if truth is None else TruthPairs(truth).junk()
     place = torch.full((len(asking), top), -1)
     score = torch.full((len(asking), top), -math.inf, dtype=torch.float64)
     rows_at_once = max(1, min(1024, _MOST_SCORES // max(1, len(searched))) // comparison.query.most_rows)

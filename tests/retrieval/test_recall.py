@@ -34,6 +34,7 @@ def precision(request, monkeypatch):
     seed=st.integers(0, 2**32),
     block=st.sampled_from([1, 5, 7, 40]),
     coarse=st.booleans(),
+    most_near=st.sampled_from([0, 1, 4, 100]),
     options=st.fixed_dictionaries(
         {
             "metric": st.sampled_from(["dot", "euclidean", "hamming"]),
@@ -45,12 +46,13 @@ def precision(request, monkeypatch):
         }
     ),
 )
-def test_the_short_way_gives_the_same_recall_as_all_ranks(make_case, seed, block, coarse, options):
+def test_the_short_way_gives_the_same_recall_as_all_ranks(make_case, seed, block, coarse, most_near, options):
     case = make_case(seed, images=16, **options)
     ranks = rank_relevant(case.query, case.gallery, case.truth)
     expected = np.stack([recall_at_k(ranks, k) for k in KS], 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recall, "bfloat16_pays", lambda device: coarse and HAS_BFLOAT16)
+        patch.setattr(recall, "_MOST_NEAR", most_near)
         found = hits_at(case.query, case.gallery, case.truth, KS, block=block)
     np.testing.assert_array_equal(found, expected)
 
@@ -71,12 +73,27 @@ def test_the_short_way_agrees_on_clustered_unit_vectors(precision, make_case, sh
     assert 0.3 < found[:, 0].mean() < 0.95  # neither trivial nor hopeless
 
 
+def test_queries_with_few_images_near_their_level_are_not_counted_again(precision, make_case, monkeypatch):
+    case = make_case(2, kind="near", images=60, dimension=40, classes=6)
+    asked = []
+    count = recall.count_above
+    monkeypatch.setattr(recall, "count_above", lambda *args: asked.append(len(args[2])) or count(*args))
+    found = []
+    for most_near in (100, 3, 0):
+        monkeypatch.setattr(recall, "_MOST_NEAR", most_near)
+        found.append(hits_at(case.query, case.gallery, case.truth, KS, block=16))
+    assert asked[0] == 0 < asked[1] <= asked[2]
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(found[1], found[2])
+
+
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**32), spread=st.sampled_from([0.0, 3.0, 12.0]), dimension=st.sampled_from([3, 64, 300]))
 def test_brackets_hold_the_exact_count(seed, spread, dimension):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(60, dimension, generator=generator)
-    x *= torch.exp2(spread * torch.randn(60, dimension, generator=generator))  # magnitudes far apart
+    # Magnitudes far apart, but none that overflows float32 when multiplied.
+    x *= torch.exp2(spread * torch.randn(60, dimension, generator=generator).clamp(-4, 4))
     rows = np.arange(60)
     d = Descriptors(x, torch.arange(60))
     comparison = Comparison.of(d, d, rows, rows)
