@@ -7,7 +7,7 @@ import numpy as np
 from retrieval_bench.datasets.annotations import flag, lookup, read_keyed, relative_path
 from retrieval_bench.datasets.base import RetrievalDataset
 from retrieval_bench.datasets.table import SampleTable
-from retrieval_bench.retrieval.protocol import Protocol
+from retrieval_bench.retrieval.protocol import Protocol, hashing_protocol
 
 RECALLS = tuple(f"recall_at_{k}" for k in (1, 2, 4, 8, 16, 32))
 LAST_TRAIN_CLASS = 100
@@ -20,6 +20,7 @@ class Cub200(RetrievalDataset):
     protocols: ClassVar[tuple[Protocol, ...]] = (
         Protocol(dataset="cub", name="zero-shot", metrics=RECALLS, main_metric="recall_at_1"),
         Protocol(dataset="cub", name="official", metrics=RECALLS, main_metric="recall_at_1"),
+        hashing_protocol("cub"),  # on the official split
     )
     marker: ClassVar[str] = "images.txt"
     folder: ClassVar[str] = "CUB_200_2011"
@@ -55,6 +56,6 @@ class Cub200(RetrievalDataset):
             class_names=tuple(name for (name,) in names.values()),
             is_train=is_train,
             is_query=~is_train,
-            is_gallery=~is_train,
+            is_gallery=is_train if protocol == "hashing" else ~is_train,
             box=box,
         )

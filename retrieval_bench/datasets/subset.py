@@ -22,13 +22,16 @@ NOTE = "SUBSET.txt"
 def cut_subset(dataset: RetrievalDataset, target: Path, *, classes: int, images_per_class: int, seed: int = 0) -> Path:
     """Cut a subset: some classes of each side of the default protocol, and equally many pictures of each.
 
+    Where the pictures trained on are also searched, every class is on both sides, and each one chosen keeps about its
+    own ratio of queries.
+
     Names and numbers of pictures and classes stay those of the whole. Pictures are hard-linked where the file
     system allows it, else copied.
 
     Args:
         dataset: Where to cut from.
         target: The folder to write; it must be new or empty.
-        classes: How many classes; half of them to train on, and one more if the number is odd.
+        classes: How many classes; half of them to train on, and one more if the number is odd, unless all are.
         images_per_class: How many pictures of each, at least two.
         seed: Which of the possible classes and pictures.
 
@@ -42,6 +45,11 @@ def cut_subset(dataset: RetrievalDataset, target: Path, *, classes: int, images_
         raise DataError(
             f"a subset needs at least 2 classes (one to train on, one to search) of 2 images, "
             f"not {classes} of {images_per_class}"
+        )
+    if dataset.name not in _ANNOTATIONS:
+        raise DataError(
+            f"{dataset.name} cannot be cut: only {', '.join(_ANNOTATIONS)} can, where equal labels are what is to be "
+            f"found. For something small, `retrieval-bench data synthesize {dataset.name}`"
         )
     if not is_vacant(target):
         raise DataError(f"{target} is not empty; name an empty folder or a new one")
@@ -67,7 +75,9 @@ def cut_subset(dataset: RetrievalDataset, target: Path, *, classes: int, images_
 def _choose(dataset: RetrievalDataset, classes: int, images: int, seed: int) -> list[int]:
     table, rng = dataset.table, np.random.default_rng(seed)
     chosen: list[int] = []
-    for side, wanted in (("train", classes - classes // 2), ("test", classes // 2)):
+    shared = bool((table.is_train & table.is_gallery).any())
+    sides = {"only": classes} if shared else {"train": classes - classes // 2, "test": classes // 2}
+    for side, wanted in sides.items():
         able = _able(table, side, images)
         if len(able) < wanted:
             raise DataError(_too_few(dataset, side, wanted, images, len(able)))
@@ -79,7 +89,8 @@ def _choose(dataset: RetrievalDataset, classes: int, images: int, seed: int) -> 
 
 def _able(table: SampleTable, side: str, images: int) -> dict[int, IntArray]:
     """The rows of each class that has enough images, and on the test side somebody to ask and somebody to find."""
-    rows = np.flatnonzero(table.is_train if side == "train" else table.is_query | table.is_gallery)
+    roles = {"train": table.is_train, "test": table.is_query | table.is_gallery}
+    rows = np.flatnonzero(roles.get(side, roles["train"] | roles["test"]))
     by_class = {int(label): rows[table.label[rows] == label] for label in np.unique(table.label[rows])}
     return {
         label: members
@@ -107,8 +118,9 @@ def _too_few(dataset: RetrievalDataset, side: str, wanted: int, images: int, fou
         most -= 1
     enough = len(_able(table, side, most))
     hint = f"; with {most} images a class there would be {enough}" if most < images else ""
+    where = "" if side == "only" else f" on the {side} side"
     return (
-        f"{dataset.root} has {found} classes with {images} images or more on the {side} side, "
+        f"{dataset.root} has {found} classes with {images} images or more{where}, "
         f"{wanted} are wanted{hint}. Ask for fewer classes or images"
     )
 
@@ -153,6 +165,21 @@ def _cut_cub(source: Path, top: Path, paths: Collection[str]) -> None:
     _filter_lines(source / "parts" / "parts.txt", top / "parts" / "parts.txt", lambda _: True)
 
 
+def _cut_stanford_dogs(source: Path, top: Path, paths: Collection[str]) -> None:
+    from scipy.io import loadmat
+
+    for name in ("train_list.mat", "test_list.mat", "file_list.mat"):
+        if not (source / name).is_file():
+            continue
+        content = {key: value for key, value in loadmat(source / name).items() if not key.startswith("__")}
+        kept = [i for i, file in enumerate(content["file_list"][:, 0]) if f"Images/{file.item()}" in paths]
+        save_mat(top / name, {key: column[kept] for key, column in content.items()})
+    if (source / "Annotation").is_dir():
+        for path in paths:
+            place = Path("Annotation", *Path(path).with_suffix("").parts[1:])
+            _place(source / place, top / place)
+
+
 def _cut_sop(source: Path, top: Path, paths: Collection[str]) -> None:
     for name in ("Ebay_train.txt", "Ebay_test.txt", "Ebay_info.txt"):
         _filter_lines(source / name, top / name, lambda words: words[-1] in paths, heading=1)
@@ -194,4 +221,5 @@ _ANNOTATIONS: dict[str, Callable[[Path, Path, Collection[str]], None]] = {
     "cub": _cut_cub,
     "inshop": _cut_inshop,
     "sop": _cut_sop,
+    "stanford_dogs": _cut_stanford_dogs,
 }

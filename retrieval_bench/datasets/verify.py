@@ -86,21 +86,24 @@ def _read_protocols(dataset: RetrievalDataset) -> tuple[list[Difference], list[R
                 files=tuple(missing),
             )
         )
+    broken: dict[str, list[str]] = {}  # what is wrong, and the protocols that need what is broken
     for protocol in dataset.protocols:
         again = type(dataset)(dataset.root, protocol.name)
         try:
             again.table  # noqa: B018 - reading it is the check
         except DataError as error:
             if not any(str(dataset.root / name) in str(error) for name in missing):  # named already
-                differences.append(
-                    Difference(
-                        kind="annotations",
-                        what=f"protocol {protocol.name} cannot be read: {error}",
-                        todo="Unpack the original archive again over the folder.",
-                    )
-                )
+                broken.setdefault(str(error), []).append(protocol.name)
         else:
             readable.append(again)
+    differences += [
+        Difference(
+            kind="annotations",
+            what=f"protocol {' and '.join(protocols)} cannot be read: {error}",
+            todo="Unpack the original archive again over the folder.",
+        )
+        for error, protocols in broken.items()
+    ]
     return differences, readable
 
 

@@ -17,9 +17,7 @@ def test_positive_pair_by_hand(similarity, expected):
     assert pair_loss(similarity, same=True).item() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("similarity", "expected"), [(0.0, 1.3888e-11), (0.5, 0.693147), (0.6, 5.006715), (1.0, 25.0)]
-)
+@pytest.mark.parametrize(("similarity", "expected"), [(0.0, 1.3888e-11), (0.5, 0.693147), (0.6, 5.006715), (1.0, 25.0)])
 def test_negative_pair_by_hand(similarity, expected):
     assert pair_loss(similarity, same=False).item() == pytest.approx(expected, rel=1e-4)
 
