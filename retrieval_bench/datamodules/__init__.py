@@ -4,12 +4,28 @@ from retrieval_bench.datamodules.base import RetrievalDataModule
 from retrieval_bench.datamodules.cars196 import Cars196DataModule
 from retrieval_bench.datamodules.cub import CubDataModule
 from retrieval_bench.datamodules.inshop import InShopDataModule
+from retrieval_bench.datamodules.oxford_paris import (
+    Oxford5kDataModule,
+    Oxford105kDataModule,
+    Paris6kDataModule,
+    Paris106kDataModule,
+    ROxford5kDataModule,
+    RParis6kDataModule,
+)
 from retrieval_bench.datamodules.sop import SOPDataModule
+from retrieval_bench.datamodules.stanford_dogs import StanfordDogsDataModule
 
 __all__ = [
     "Cars196DataModule",
     "CubDataModule",
     "InShopDataModule",
+    "Oxford5kDataModule",
+    "Oxford105kDataModule",
+    "Paris6kDataModule",
+    "Paris106kDataModule",
+    "ROxford5kDataModule",
+    "RParis6kDataModule",
     "RetrievalDataModule",
     "SOPDataModule",
+    "StanfordDogsDataModule",
 ]

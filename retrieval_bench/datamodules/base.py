@@ -18,10 +18,12 @@ from retrieval_bench.datamodules.images import (
     PictureSource,
     TrainingImages,
     collate,
+    picture_shapes,
 )
 from retrieval_bench.datamodules.samplers import (
     ClassBalancedBatchSampler,
     IntArray,
+    ShapeBatchSampler,
     StridedSampler,
 )
 from retrieval_bench.datasets.base import RetrievalDataset, default_root
@@ -65,7 +67,7 @@ class RetrievalDataModule(LightningDataModule):
             protocol: The name of one of the data set's protocols; by default its first.
             classes_per_batch: P, the classes in a training batch of one process (ABIR, section 3: 80 images a batch).
             images_per_class: K, the images of each (about as many as SOP and In-shop have of a product).
-            eval_batch_size: Images in an evaluation batch of one process.
+            eval_batch_size: Images in an evaluation batch of one process, at most.
             num_workers: Loader processes of each process; by default as many as it has cores, at most 8.
             cache: Keep decoded, resized pictures in this folder; true for a folder ``.cache`` beside them.
         """
@@ -153,11 +155,15 @@ class RetrievalDataModule(LightningDataModule):
         return self._loader(images, batch_sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Every query and gallery picture once over all ranks."""
+        """Every query and gallery picture once over all ranks, those that keep their aspect in batches of one shape."""
         rank, world_size = self._place()
-        rows = self.evaluation_rows
+        rows, recipe, source = self.evaluation_rows, self._recipe(), self._source()
+        images = EvaluationImages(source, self.table.label, rows, recipe)
+        if isinstance(source, DecodedPictures) and recipe.crop is None and not isinstance(recipe.resize, tuple):
+            shapes = picture_shapes(source, rows)
+            by_shape = ShapeBatchSampler(shapes, self.eval_batch_size, rank=rank, world_size=world_size)
+            return self._loader(images, batch_sampler=by_shape)
         sampler = StridedSampler(len(rows), rank=rank, world_size=world_size)
-        images = EvaluationImages(self._source(), self.table.label, rows, self._recipe())
         return self._loader(images, sampler=sampler, batch_size=self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[Batch]:

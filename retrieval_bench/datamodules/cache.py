@@ -49,7 +49,7 @@ class CachedPictures(Dataset[Picture]):
     def __init__(self, decoded: DecodedPictures, folder: Path, num_workers: int = 0) -> None:
         if not isinstance(decoded.resize, tuple):
             raise OptionError(
-                f"pictures whose shorter side is resized to {decoded.resize} differ in size and cannot be cached: "
+                f"pictures resized to {decoded.resize} keep their aspect, so they differ in size and cannot be cached: "
                 "leave --data.cache off with this method"
             )
         self._shape = (len(decoded), *decoded.resize, 3)

@@ -1,5 +1,6 @@
 """Rows of a sample table as pictures: the work of a loader's worker processes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,15 +12,17 @@ from retrieval_bench.datamodules.samplers import Draw, IntArray
 from retrieval_bench.datamodules.transforms import (
     Box,
     Window,
+    box_window,
     centre_window,
     check_recipe,
     crop_image,
     random_window,
     resize_image,
+    resized_size,
     scale_box,
 )
 from retrieval_bench.datasets.base import RetrievalDataset
-from retrieval_bench.datasets.images import load_image
+from retrieval_bench.datasets.images import image_size, load_image
 from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import Preprocessing
 
@@ -49,6 +52,9 @@ class PictureSource(Protocol):
 class DecodedPictures(Dataset[Picture]):
     """The pictures of a data set from their files: cropped as the protocol says, resized as the method needs.
 
+    Where the protocol crops queries, the whole picture is resized and the box is then cut out of it, so that a query
+    and the database are seen at one scale. A method that wants pictures of one size alone gets the box stretched to it.
+
     Args:
         dataset: Where the pictures lie.
         preprocessing: The recipe; of it only ``resize`` is applied here.
@@ -63,14 +69,24 @@ class DecodedPictures(Dataset[Picture]):
         self.dataset, self.resize = dataset, preprocessing.resize
         protocol, table = dataset.protocol, dataset.table
         self._cropped = np.full(len(table), protocol.image_crop == "box")
+        self._cut_later = np.zeros(len(table), np.bool_)
         if protocol.query_crop == "image":
             if (table.is_query & table.is_gallery & ~self._cropped).any():
                 raise OptionError(
                     f"protocol {protocol.name!r} of {protocol.dataset} crops its queries, but some of them are also "
                     "searched, uncropped: the table must give each such query a row of its own"
                 )
-            self._cropped |= table.is_query
-        if self._cropped.any() and table.box is None:
+            if isinstance(self.resize, tuple):
+                self._cropped |= table.is_query
+            elif preprocessing.crop is not None:
+                raise OptionError(
+                    f"protocol {protocol.name!r} of {protocol.dataset} cuts queries to their boxes, which may be "
+                    f"smaller than the square of {preprocessing.crop} pixels that the method cuts: use it with "
+                    "another protocol"
+                )
+            else:
+                self._cut_later = table.is_query & ~self._cropped
+        if (self._cropped | self._cut_later).any() and table.box is None:
             raise OptionError(
                 f"protocol {protocol.name!r} of {protocol.dataset} crops pictures to boxes, but its table has none"
             )
@@ -90,7 +106,31 @@ class DecodedPictures(Dataset[Picture]):
         resized = resize_image(image, self.resize)
         if box is not None:
             box = scale_box(box, (image.shape[1], image.shape[2]), (resized.shape[1], resized.shape[2]))
+        if box is not None and self._cut_later[row]:
+            resized = crop_image(resized, box)
+            box = np.array([0, 0, resized.shape[2], resized.shape[1]], np.float32)
         return Picture(resized.permute(1, 2, 0), box)
+
+    def shape(self, row: int) -> tuple[int, int]:
+        """Height and width of the picture of a row, from its header alone."""
+        height, width = image_size(self.dataset.image_path(row))
+        boxes = self.dataset.table.box
+        if boxes is not None and self._cropped[row]:
+            window = box_window(height, width, boxes[row])
+            height, width = window.height, window.width
+        high, wide = resized_size(height, width, self.resize)
+        if boxes is not None and self._cut_later[row]:
+            window = box_window(high, wide, scale_box(boxes[row], (height, width), (high, wide)))
+            return window.height, window.width
+        return high, wide
+
+
+def picture_shapes(pictures: DecodedPictures, rows: IntArray) -> IntArray:
+    """``(m, 2)`` height and width of some rows' pictures."""
+    # Reading a header is mostly waiting for the disk.
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        shapes = list(pool.map(pictures.shape, rows.tolist(), chunksize=64))
+    return np.array(shapes, np.int64).reshape(-1, 2)
 
 
 def _sample(row: int, label: int, picture: Picture, window: Window) -> Batch:

@@ -159,3 +159,36 @@ class StridedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._rows)
+
+
+class ShapeBatchSampler(Sampler[list[int]]):
+    """Every image once over all ranks, in batches of one shape, so that pictures that keep their aspect go together.
+
+    Batches are cut from each shape in the order of images, and dealt to the ranks by their number of pixels; nothing
+    is padded and no picture is seen twice.
+
+    Args:
+        shapes: ``(n, 2)`` height and width of each image.
+        batch_size: Images in a batch at most.
+        rank: Which process this is.
+        world_size: Of how many.
+    """
+
+    def __init__(self, shapes: IntArray, batch_size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size < 1:
+            raise OptionError(f"a batch needs at least 1 image, not {batch_size}: set --data.eval_batch_size")
+        _, kind = np.unique(shapes, axis=0, return_inverse=True)
+        batches = [
+            same[i : i + batch_size].tolist()
+            for same in _rows_of_each(kind.reshape(-1), np.arange(len(shapes)))
+            for i in range(0, len(same), batch_size)
+        ]
+        # Large ones first: memory that is enough at the start is enough to the end, and ranks finish together.
+        batches.sort(key=lambda batch: -len(batch) * int(np.prod(shapes[batch[0]])))
+        self._batches = batches[rank::world_size]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self._batches)

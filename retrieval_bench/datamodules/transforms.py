@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from retrieval_bench.nn.preprocessing import Preprocessing
+from retrieval_bench.nn.preprocessing import MaxSide, MinSide, Preprocessing, Resize
 
 Box = npt.NDArray[np.float32]
 
@@ -52,9 +52,12 @@ def check_recipe(preprocessing: Preprocessing) -> None:
         ValueError: If the crop is larger than the resized picture, or that is a line.
     """
     resize, crop = preprocessing.resize, preprocessing.crop
-    side = resize if isinstance(resize, int) else min(resize)
+    rule = isinstance(resize, MaxSide | MinSide)
+    side = resize.side if isinstance(resize, MaxSide | MinSide) else resize if isinstance(resize, int) else min(resize)
     if side < 2:  # torch's kernel gives wrong values for pictures one pixel wide
         raise ValueError(f"pictures cannot be resized to {resize}: each side needs at least 2 pixels")
+    if crop is not None and rule:
+        raise ValueError(f"a square of {crop} pixels cannot be cut from pictures resized by {resize}: leave crop out")
     if crop is not None and not 1 <= crop <= side:
         raise ValueError(
             f"a crop of {crop} pixels cannot be cut from pictures resized to {resize}: "
@@ -90,16 +93,18 @@ def random_window(height: int, width: int, preprocessing: Preprocessing, seed: i
     return Window(top, left, crop, crop, flip)
 
 
-def resized_size(height: int, width: int, resize: tuple[int, int] | int) -> tuple[int, int]:
+def resized_size(height: int, width: int, resize: Resize) -> tuple[int, int]:
     """Height and width of a picture after resizing; an int is the length of the shorter side, as in torchvision."""
     if isinstance(resize, tuple):
         return resize
+    if isinstance(resize, MaxSide | MinSide):
+        return resize.size(height, width)
     if height <= width:
         return resize, max(resize, int(resize * width / height))
     return max(resize, int(resize * height / width)), resize
 
 
-def resize_image(image: Tensor, resize: tuple[int, int] | int) -> Tensor:
+def resize_image(image: Tensor, resize: Resize) -> Tensor:
     """Resize by bilinear interpolation with antialiasing, as PIL does up to one grey level.
 
     Args:
@@ -124,12 +129,17 @@ def scale_box(box: Box, from_size: tuple[int, int], to_size: tuple[int, int]) ->
     return (np.asarray(box, np.float64) * (x, y, x, y)).astype(np.float32)
 
 
+def box_window(height: int, width: int, box: Box) -> Window:
+    """The window of all pixels that a box x1, y1, x2, y2 touches: at least one, none outside the picture."""
+    left = min(max(math.floor(box[0]), 0), width - 1)
+    top = min(max(math.floor(box[1]), 0), height - 1)
+    right, bottom = math.ceil(min(box[2], width)), math.ceil(min(box[3], height))
+    return Window(top, left, max(bottom - top, 1), max(right - left, 1))
+
+
 def crop_image(image: Tensor, box: Box) -> Tensor:
     """Cut ``(3, H, W)`` pixels to those that a box x1, y1, x2, y2 touches: at least one, none outside the picture."""
-    height, width = image.shape[1:]
-    x1 = min(max(math.floor(box[0]), 0), width - 1)
-    y1 = min(max(math.floor(box[1]), 0), height - 1)
-    return image[:, y1 : max(math.ceil(box[3]), y1 + 1), x1 : max(math.ceil(box[2]), x1 + 1)]
+    return box_window(image.shape[1], image.shape[2], box).cut(image)
 
 
 def evaluation_picture(image: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -12,6 +12,14 @@ DATASETS: dict[str, tuple[str, str]] = {
     "cars196": ("cars196", "Cars196"),
     "sop": ("sop", "StanfordOnlineProducts"),
     "inshop": ("inshop", "InShop"),
+    "oxford5k": ("oxford_paris", "Oxford5k"),
+    "paris6k": ("oxford_paris", "Paris6k"),
+    "oxford105k": ("oxford_paris", "Oxford105k"),
+    "paris106k": ("oxford_paris", "Paris106k"),
+    "roxford5k": ("revisited", "ROxford5k"),
+    "rparis6k": ("revisited", "RParis6k"),
+    "flickr100k": ("flickr100k", "Flickr100k"),
+    "stanford_dogs": ("stanford_dogs", "StanfordDogs"),
 }
 
 

@@ -28,7 +28,8 @@ class RetrievalDataset(ABC):
         name: The key of the data set, of its card and of its configs.
         protocols: The ways to measure on it; the first is the default.
         marker: The annotation file whose presence says where the data set starts.
-        other_markers: Annotation files that say so too, where a data set has come in several layouts.
+        other_markers: Annotation files that say so too, where a data set has come in several layouts. Either may be
+            a pattern.
         folder: The top folder of the original archive; a root that holds it and one that is it are both accepted.
         annotations: The annotation files of the whole data set.
     """
@@ -60,13 +61,16 @@ class RetrievalDataset(ABC):
     def _locate(self, root: Path) -> Path:
         markers = (self.marker, *self.other_markers)
         for place in (root, root / self.folder, root / self.name, root / self.name / self.folder):
-            if any((place / marker).is_file() for marker in markers):
+            if self._is_here(place):
                 return place
         raise DatasetNotFoundError(
             f"{self.card.title} is not in {root.absolute()}: there is no {' or '.join(markers)} in it"
             + (f" nor in its folder {self.folder}" if self.folder != "." else "")
             + f". {self.card.how_to_get()}"
         )
+
+    def _is_here(self, place: Path) -> bool:
+        return any(file.is_file() for marker in (self.marker, *self.other_markers) for file in place.glob(marker))
 
     def missing_annotations(self) -> list[str]:
         """Annotation files of the whole data set that are not there."""

@@ -73,6 +73,27 @@ def open_rgb(path: Path) -> Image.Image:
         raise _unreadable(path, bad) from bad.__cause__
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of a picture as ``load_image`` gives it, from its header alone.
+
+    Args:
+        path: The picture.
+
+    Raises:
+        UnreadableImageError: If the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            turned = _orientation(image) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except _DECODE_ERRORS:
+        try:
+            _open(path)
+        except _BadPictureError as bad:
+            raise _unreadable(path, bad) from bad.__cause__
+        raise
+
+
 def check_image(path: Path) -> str | None:
     """Say what is wrong with a picture, or None if every pixel of it decodes.
 

@@ -25,8 +25,8 @@ class SampleTable:
         is_query: ``(n,)`` whether it asks.
         is_gallery: ``(n,)`` whether it is searched.
         box: ``(n, 4)`` float32 x1, y1, x2, y2 in pixels of the original image, or None. Pixels count from 0 and the
-            box ends before x2 and y2, so the whole image is ``0, 0, width, height``. Published boxes may reach a few
-            pixels beyond the image.
+            box ends before x2 and y2, so the whole image is ``0, 0, width, height``, or ``0, 0, inf, inf`` where nobody
+            has opened it yet. Published boxes may reach a few pixels beyond the image.
         positives: For each query, in row order, its relevant rows; None where relevance is equality of labels.
         junk: For each query its ignored rows, besides itself.
     """

@@ -10,18 +10,67 @@ WeightsFamily = Literal["torchvision", "caffe"]
 
 
 @dataclass(frozen=True)
+class MaxSide:
+    """Keep the aspect and bring the longer side to a length (siaMAC: 1024; DIR: 800, small pictures too).
+
+    Attributes:
+        side: The longer side in pixels.
+        upscale: Whether smaller pictures are enlarged.
+    """
+
+    side: int
+    upscale: bool = False
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after resizing."""
+        return _scaled(height, width, self.side, max(height, width), enlarge=self.upscale)
+
+
+@dataclass(frozen=True)
+class MinSide:
+    """Keep the aspect and bring the shorter side to a length, the longer one to no more than another (Faster R-CNN).
+
+    Attributes:
+        side: The shorter side in pixels.
+        longest: The most that the longer side may have.
+    """
+
+    side: int
+    longest: int
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width after resizing."""
+        short, long = min(height, width), max(height, width)
+        if long * self.side > short * self.longest:
+            return _scaled(height, width, self.longest, long)
+        return _scaled(height, width, self.side, short)
+
+
+def _scaled(height: int, width: int, wanted: int, given: int, *, enlarge: bool = True) -> tuple[int, int]:
+    if given == wanted or (given < wanted and not enlarge):
+        return height, width
+    # To the nearest whole number, halves upwards; torch's kernel gives wrong values for pictures one pixel wide.
+    high, wide = ((2 * side * wanted + given) // (2 * given) for side in (height, width))
+    return max(2, high), max(2, wide)
+
+
+Resize = tuple[int, int] | int | MaxSide | MinSide
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """The recipe from a decoded picture to the network's input.
 
     Attributes:
-        resize: ``(height, width)`` in pixels, the aspect is not kept; or one int, the length of the shorter side.
+        resize: ``(height, width)`` in pixels, the aspect is not kept; or one int, the length of the shorter side; or
+            the rule ``MaxSide`` or ``MinSide``.
         crop: Side in pixels of the square crop: random in training, centred in evaluation; None for the whole picture.
         flip: Probability of a horizontal flip in training.
         family: Which convention the pixel values follow: ``torchvision`` (RGB in 0..1, mean and standard deviation of
             ImageNet) or ``caffe`` (BGR in 0..255, mean only).
     """
 
-    resize: tuple[int, int] | int
+    resize: Resize
     crop: int | None = None
     flip: float = 0.5
     family: WeightsFamily = "torchvision"

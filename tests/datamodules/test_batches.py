@@ -159,16 +159,13 @@ def test_a_training_picture_is_its_window_of_the_resized_picture(seven):
         assert torch.equal(random_window(16, 16, seven.preprocessing, draw.seed).cut(whole), image)
 
 
-def test_pictures_of_different_sizes_make_no_batch_but_go_one_by_one(painter):
-    painter.add_noise(0, "qg", 1, size=(20, 30))
-    painter.add_noise(0, "qg", 1, size=(30, 20))
-    data = painter.data()
+def test_pictures_of_different_sizes_are_refused_in_one_training_batch(painter):
+    painter.add_noise(0, "t", 1, size=(20, 30))
+    painter.add_noise(1, "t", 1, size=(30, 20))
+    data = painter.data(images_per_class=1)
     data.preprocessing = Preprocessing(resize=10, crop=None)
-    with pytest.raises(ValueError, match=r"2 pictures of 2 sizes.*--data\.eval_batch_size 1"):
-        list(data.val_dataloader())
-    one_by_one = painter.data(eval_batch_size=1)
-    one_by_one.preprocessing = data.preprocessing
-    assert [tuple(b["image"].shape) for b in one_by_one.val_dataloader()] == [(1, 3, 10, 15), (1, 3, 15, 10)]
+    with pytest.raises(ValueError, match=r"2 pictures of 2 sizes"):
+        list(data.train_dataloader())
 
 
 def test_without_a_recipe_the_error_names_the_attribute(data):

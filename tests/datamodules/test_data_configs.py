@@ -19,11 +19,15 @@ def instantiate(*args):
     return parser.instantiate_classes(parser.parse_args([str(a) for a in args])).data
 
 
+# Nobody asks anything of distractors alone.
+EVALUATED = [name for name in DATASETS if name != "flickr100k"]
+
+
 def test_every_data_set_has_a_config():
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(DATASETS)
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(EVALUATED)
 
 
-@pytest.mark.parametrize("name", DATASETS)
+@pytest.mark.parametrize("name", EVALUATED)
 def test_a_config_names_the_module_of_its_data_set(name):
     data = instantiate("--config", CONFIGS / f"{name}.yaml")
     assert type(data).dataset_class is dataset_class(name)

@@ -44,6 +44,17 @@ def test_the_official_split_is_that_of_the_file(root):
     assert table.is_query.tolist() == table.is_gallery.tolist() == [False, True, False, True, False]
 
 
+def test_hashing_searches_the_pictures_trained_on_with_the_others(root):
+    dataset = Cub200(root, "hashing")
+    table = dataset.table
+    assert table.is_train.tolist() == table.is_gallery.tolist() == [True, False, True, False, True]
+    assert table.is_query.tolist() == [False, True, False, True, False]
+    assert [x.tolist() for x in dataset.ground_truth.positives] == [[], [2]]
+    assert [x.tolist() for x in dataset.ground_truth.junk] == [[], []]
+    assert (dataset.protocol.self_match, dataset.protocol.ties) == ("keep", "expected")
+    assert dataset.protocol.main_metric == "map"
+
+
 def test_boxes_become_corners(root):
     box = Cub200(root).table.box
     assert box is not None
@@ -103,7 +114,7 @@ def test_a_missing_folder_is_reported_with_the_two_ways_to_get_the_data(tmp_path
 
 
 def test_an_unknown_protocol_lists_the_known_ones(root):
-    with pytest.raises(ValueError, match="'few-shot'; it has zero-shot, official"):
+    with pytest.raises(ValueError, match="'few-shot'; it has zero-shot, official, hashing"):
         Cub200(root, "few-shot")
 
 

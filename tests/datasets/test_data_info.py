@@ -16,6 +16,7 @@ from retrieval_bench.datasets.base import RetrievalDataset
 PUBLISHED = [
     ("cub", "cub", "zero-shot", (5864, 100), (5924, 100), (5924, 100)),
     ("cub", "cub", "official", (5994, 200), (5794, 200), (5794, 200)),
+    ("cub", "cub", "hashing", (5994, 200), (5794, 200), (5994, 200)),
     ("cars196", "cars196", "zero-shot", (8054, 98), (8131, 98), (8131, 98)),
     ("inshop", "inshop", "query-gallery", (25882, 3997), (14218, 3985), (12612, 3985)),
 ]
@@ -25,6 +26,7 @@ PARTS = [
     ("cub_100", "cub", "official", (2951, 100), (2951, 100), (2951, 100)),
     ("cub_originals", "cub", "zero-shot", (400, 25), None, None),
     ("cub_originals", "cub", "official", (222, 25), (178, 25), (178, 25)),
+    ("cub_originals", "cub", "hashing", (222, 25), (178, 25), (222, 25)),
     ("cars_50", "cars196", "zero-shot", (400, 25), (400, 25), (400, 25)),
 ]
 

@@ -18,8 +18,9 @@ from retrieval_bench.datasets.base import RetrievalDataset
 from retrieval_bench.datasets.errors import DataError
 from retrieval_bench.datasets.miniature import MARKER, synthesize
 
-NAMES = ("cub", "cars196", "sop", "inshop")
-IMAGES_PER_CLASS = {"cub": 12, "cars196": 12, "sop": 5, "inshop": 7}
+IMAGES_PER_CLASS = {"cub": 12, "cars196": 12, "sop": 5, "inshop": 7, "stanford_dogs": 12}
+NAMES = tuple(IMAGES_PER_CLASS)
+CLOSED_SET = ("stanford_dogs",)  # the classes searched are those trained on
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Miniatures of two images a class, where only the frame around the drawing is tested."""
-    for name, constant in zip(NAMES, ("CLASS", "CLASS", "ITEM", "ITEM"), strict=True):
+    for name in NAMES:
         module = import_module(f"retrieval_bench.datasets.miniature.{name}")
-        monkeypatch.setattr(module, f"IMAGES_PER_{constant}", 2)
+        constant = "IMAGES_PER_ITEM" if name in ("sop", "inshop") else "IMAGES_PER_CLASS"
+        monkeypatch.setattr(module, constant, 2)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -63,7 +65,8 @@ def test_the_reader_finds_enough_classes_on_both_sides(name: str, folder: Path):
     table = read(name, folder).table
     for role in ("train", "query", "gallery"):
         assert table.counts()[role]["classes"] >= 10
-    assert set(np.unique(table.label[table.is_train])).isdisjoint(table.label[table.is_query | table.is_gallery])
+    trained, searched = (set(table.label[rows]) for rows in (table.is_train, table.is_query | table.is_gallery))
+    assert trained == searched if name in CLOSED_SET else trained.isdisjoint(searched)
     assert np.unique(table.label, return_counts=True)[1].tolist() == [IMAGES_PER_CLASS[name]] * len(
         np.unique(table.label)
     )
@@ -181,6 +184,24 @@ def test_cars196_structs_are_those_of_the_real_development_kit(shared: Path, fol
             assert real[0, 0][field].dtype.kind == mine[0, 0][field].dtype.kind
 
 
+def test_stanford_dogs_has_the_original_lists_and_annotations(folder: Path):
+    top = folder / "stanford_dogs"
+    lists = {name: scipy.io.loadmat(top / f"{name}_list.mat") for name in ("train", "test", "file")}
+    files = {name: [file.item() for file in content["file_list"][:, 0]] for name, content in lists.items()}
+    assert {name: len(x) for name, x in files.items()} == {"train": 140, "test": 100, "file": 240}
+    assert files["file"] == sorted(files["train"] + files["test"])
+    for name, content in lists.items():
+        for variable, kind in (("file_list", "O"), ("annotation_list", "O"), ("labels", "u")):
+            assert content[variable].shape == (len(files[name]), 1)
+            assert content[variable].dtype.kind == kind
+        assert [x.item() + ".jpg" for x in content["annotation_list"][:, 0]] == files[name]
+        assert all(re.fullmatch(r"(n\d{8})-\w+/\1_\d+\.jpg", x) for x in files[name])
+        assert (content["labels"].min(), content["labels"].max()) == (1, 20)
+    assert all((top / "Images" / x).is_file() for x in files["file"])
+    annotation = (top / "Annotation" / files["file"][0].removesuffix(".jpg")).read_text()
+    assert re.search(r"<object>\s*<name>\w+</name>.*<bndbox>(\s*<[xy]m(in|ax)>\d+</[xy]m\2>){4}", annotation, re.DOTALL)
+
+
 def test_sop_has_the_original_lists(folder: Path):
     top = folder / "sop" / "Stanford_Online_Products"
     train, test, everything = ((top / f"Ebay_{x}.txt").read_text().splitlines() for x in ("train", "test", "info"))
@@ -266,7 +287,7 @@ def test_nothing_stays_behind_when_the_drawing_fails(tmp_path: Path, monkeypatch
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path):
-    with pytest.raises(DataError, match="cars196, cub, inshop, sop"):
+    with pytest.raises(DataError, match="cars196, cub, inshop, sop, stanford_dogs"):
         synthesize("birds", tmp_path / "x")
 
 

@@ -14,7 +14,8 @@ from retrieval_bench.datasets.images import check_image
 from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.datasets.subset import cut_subset
 
-NAMES = ("cub", "cars196", "sop", "inshop")
+NAMES = ("cub", "cars196", "sop", "inshop", "stanford_dogs")
+CLOSED_SET = ("stanford_dogs",)  # the classes searched are those trained on
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +42,9 @@ def test_it_reads_back_to_exactly_the_numbers_asked_for(
     subset = dataset_class(name)(cut_subset(source, tmp_path / "cut", classes=classes, images_per_class=images))
     table = subset.table
     assert np.unique(table.label, return_counts=True)[1].tolist() == [images] * classes
-    assert len(np.unique(table.label[table.is_train])) == classes - classes // 2
-    assert len(np.unique(table.label[table.is_query])) == len(np.unique(table.label[table.is_gallery])) == classes // 2
+    trained, searched = (classes, classes) if name in CLOSED_SET else (classes - classes // 2, classes // 2)
+    assert len(np.unique(table.label[table.is_train])) == trained
+    assert len(np.unique(table.label[table.is_query])) == len(np.unique(table.label[table.is_gallery])) == searched
     assert min(len(x) for x in subset.ground_truth.positives) >= 1
     # Every row is a row of the whole, under the same class name, role and box, with the same picture.
     rows = {path: i for i, path in enumerate(source.table.path)}
@@ -89,7 +91,8 @@ def test_too_much_asked_for_is_answered_with_what_there_is(
     whole: dict[str, RetrievalDataset], tmp_path: Path, name: str
 ):
     there = whole[name].table.counts()["train"]["classes"]
-    with pytest.raises(DataError, match=rf"{there} classes with 2 images or more on the train side, {there + 1} are"):
+    side, wanted = (", ", 2 * there + 2) if name in CLOSED_SET else (" on the train side, ", there + 1)
+    with pytest.raises(DataError, match=rf"{there} classes with 2 images or more{side}{wanted} are"):
         cut_subset(whole[name], tmp_path / "cut", classes=2 * there + 2, images_per_class=2)
     most = max(np.bincount(whole[name].table.label))
     with pytest.raises(DataError, match=rf"has 0 classes with {most + 1} .*; with {most} images a class there would"):
@@ -158,6 +161,19 @@ def test_the_pooled_layout_of_cars196_is_cut_too(whole: dict[str, RetrievalDatas
     assert np.unique(subset.table.label, return_counts=True)[1].tolist() == [3] * 4
     assert subset.table.class_names == table.class_names
     assert all(subset.image_path(i).is_file() for i in range(12))
+
+
+def test_a_subset_of_shared_classes_keeps_about_their_ratio_of_queries(
+    whole: dict[str, RetrievalDataset], tmp_path: Path
+):
+    subset = dataset_class("stanford_dogs")(
+        cut_subset(whole["stanford_dogs"], tmp_path / "cut", classes=3, images_per_class=7)
+    )
+    table = subset.table
+    # Of 12 pictures of a class 5 are queries; of 7 these are 2.9.
+    assert np.bincount(table.label[table.is_query]).tolist() == [3, 3, 3]
+    assert np.bincount(table.label[table.is_gallery]).tolist() == [4, 4, 4]
+    assert (table.is_train == table.is_gallery).all()
 
 
 @pytest.mark.data

@@ -16,7 +16,8 @@ from retrieval_bench.datasets.verify import Difference, verify
 IMAGES = 24  # half of them of class 1, half of class 101
 HALF = {"images": 12, "classes": 1}
 COUNTS = {"zero-shot": {"train": HALF, "query": HALF, "gallery": HALF}} | {
-    "official": {role: {"images": 12, "classes": 2} for role in ("train", "query", "gallery")}
+    name: {role: {"images": 12, "classes": 2} for role in ("train", "query", "gallery")}
+    for name in ("official", "hashing")
 }
 
 
@@ -65,7 +66,7 @@ def test_a_folder_that_is_what_its_card_says_has_no_differences(root, whole, qui
 
 def test_wrong_counts_are_named_for_each_protocol(root):
     differences = verify("cub", root, images=False)
-    assert [d.kind for d in differences] == ["counts", "counts"]
+    assert [d.kind for d in differences] == ["counts", "counts", "counts"]
     assert "zero-shot: train 12 images of 1 classes instead of 5,864 images of 100 classes" in differences[0].what
     assert differences[0].actual == COUNTS["zero-shot"]
     assert differences[0].expected == load_card("cub").counts["zero-shot"]
@@ -150,6 +151,7 @@ def test_a_malformed_annotation_file_is_named_with_its_line(root, whole):
     difference = only(verify("cub", root))
     assert difference.kind == "annotations"
     assert "train_test_split.txt, line 2" in difference.what
+    assert "protocol official and hashing cannot be read" in difference.what
 
 
 def test_an_empty_folder_differs_and_says_how_to_get_the_data(tmp_path):
@@ -175,13 +177,13 @@ def test_progress_reaches_the_number_of_pictures(root, whole, monkeypatch):
 @pytest.mark.data
 def test_real_pictures_squeezed_to_a_square_are_recognised(shared):
     kinds = [d.kind for d in verify("cub", shared / "sets" / "cub_100", quick=True)]
-    assert kinds == ["counts", "counts", "edition"]
+    assert kinds == ["counts", "counts", "counts", "edition"]
 
 
 @pytest.mark.data
 def test_real_original_pictures_differ_in_number_alone(shared):
     kinds = [d.kind for d in verify("cub", shared / "sets" / "cub_originals")]
-    assert kinds == ["counts", "counts"]
+    assert kinds == ["counts", "counts", "counts"]
 
 
 @pytest.mark.data

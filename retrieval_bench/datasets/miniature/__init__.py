@@ -12,7 +12,18 @@ from retrieval_bench.datasets.staging import is_vacant, staged
 
 MARKER = "MINIATURE.txt"
 VERSION = 1  # raise it when a change to the drawing or the formats changes any byte
-_WRITERS = ("cars196", "cub", "inshop", "sop")
+# The module and the function that writes each.
+_WRITERS: dict[str, tuple[str, str]] = {
+    "cars196": ("cars196", "write"),
+    "cub": ("cub", "write"),
+    "inshop": ("inshop", "write"),
+    "sop": ("sop", "write"),
+    "stanford_dogs": ("stanford_dogs", "write"),
+    **{
+        name: ("oxford_paris", f"write_{name}")
+        for name in ("oxford5k", "paris6k", "oxford105k", "paris106k", "roxford5k", "rparis6k", "flickr100k")
+    },
+}
 
 
 def synthesize(name: str, root: Path, *, seed: int = 0) -> Path:
@@ -21,7 +32,7 @@ def synthesize(name: str, root: Path, *, seed: int = 0) -> Path:
     It is written beside the folder and moved there when complete. One that is already there is kept.
 
     Args:
-        name: The data set: cub, cars196, sop or inshop.
+        name: The data set's key.
         root: The folder to write; it must be new, empty, or hold a miniature of the same data set and seed.
         seed: Which of many miniatures; their classes and pictures differ.
 
@@ -38,7 +49,8 @@ def synthesize(name: str, root: Path, *, seed: int = 0) -> Path:
         return root
     try:
         with staged(root) as part:
-            writer: Callable[[Path, int], None] = import_module(f"{__name__}.{name}").write
+            module, function = _WRITERS[name]
+            writer: Callable[[Path, int], None] = getattr(import_module(f"{__name__}.{module}"), function)
             writer(part, seed)
             (part / MARKER).write_text(label, encoding="utf-8")
             if not is_vacant(root) and not _is_there(root, name, seed, label):
