@@ -7,3 +7,7 @@ class RetrievalBenchError(Exception):
 
 class OptionError(RetrievalBenchError, ValueError):
     """An option has none of its values, or does not fit the data or the method; the message names what would."""
+
+
+class DescriptorError(RetrievalBenchError, ValueError):
+    """Descriptors that cannot be compared; the message says which and what may have made them so."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
+from pathlib import PurePath
 from typing import Any
 
 from retrieval_bench.bench.errors import SuiteError
@@ -16,14 +17,18 @@ VOLATILE = (
     "data.init_args.num_workers",
     "data.init_args.cache",
     "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
     "trainer.logger",
     "trainer.run_dir",
     "trainer.wandb",
     "trainer.enable_progress_bar",
 )
 """Options that say where a run happens and how it is watched; scores do not depend on them."""
+
+USUAL = {"trainer.devices": 1, "trainer.num_nodes": 1}
+"""Batches are per process, so several processes are another configuration; saying that there is one is not."""
+
+FILES = ("model.weights", "model.init_args.weights")
+"""Options that name a file: what it is called matters, where it lies does not."""
 
 
 def merge(*configs: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +69,15 @@ def nest(options: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
+def _place(config: dict[str, Any], dotted: str) -> tuple[dict[str, Any], str]:
+    """The group that an option is in, an empty one if there is none, and its name there."""
+    *groups, last = dotted.split(".")
+    place: Any = config
+    for group in groups:
+        place = place.get(group) if isinstance(place, dict) else None
+    return (place if isinstance(place, dict) else {}), last
+
+
 def config_hash(config: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> str:
     """Sixteen hexadecimal digits that name a configuration.
 
@@ -77,11 +91,15 @@ def config_hash(config: Mapping[str, Any], facts: Mapping[str, Any] | None = Non
     stable = deepcopy(dict(config))
     stable.pop("seed_everything", None)
     for dotted in VOLATILE:
-        *groups, last = dotted.split(".")
-        place: Any = stable
-        for group in groups:
-            place = place.get(group) if isinstance(place, dict) else None
-        if isinstance(place, dict):
-            place.pop(last, None)
+        place, last = _place(stable, dotted)
+        place.pop(last, None)
+    for dotted, usual in USUAL.items():
+        place, last = _place(stable, dotted)
+        if place.get(last) == usual:
+            del place[last]
+    for dotted in FILES:
+        place, last = _place(stable, dotted)
+        if isinstance(place.get(last), str):
+            place[last] = PurePath(place[last]).name
     text = json.dumps({"config": stable, "facts": facts or {}}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

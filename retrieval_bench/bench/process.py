@@ -15,7 +15,7 @@ POLL = 0.5
 """Seconds between two looks at a run."""
 
 GRACE = 60.0
-"""Seconds a run has after Ctrl-C to write its checkpoint."""
+"""Seconds a run has after Ctrl-C to end by itself; its last checkpoint is that of the last whole epoch."""
 
 
 @contextmanager

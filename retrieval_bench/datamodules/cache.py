@@ -88,6 +88,7 @@ class CachedPictures(Dataset[Picture]):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.path.with_suffix(".lock")):
                 if not self._complete():
+                    self._remove_torn()
                     self._check_room()
                     self._write(decoded, num_workers)
         except OSError as error:
@@ -95,6 +96,11 @@ class CachedPictures(Dataset[Picture]):
                 f"the cache of resized pictures cannot be written to {self.path.parent}: {error.strerror or error}. "
                 "Give a folder that can be with --data.cache FOLDER, or set --data.cache false"
             ) from error
+
+    def _remove_torn(self) -> None:
+        """What a killed builder of this machine has left; whoever holds the lock is the only one who builds here."""
+        for torn in self.path.parent.glob(f"{self.path.stem}.{socket.gethostname()}-*.part"):
+            torn.unlink(missing_ok=True)
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self.path.parent).free

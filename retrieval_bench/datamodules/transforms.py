@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import MaxSide, MinSide, Preprocessing, Resize
 
 Box = npt.NDArray[np.float32]
@@ -49,17 +50,17 @@ def check_recipe(preprocessing: Preprocessing) -> None:
     """Refuse a recipe that no picture could follow.
 
     Raises:
-        ValueError: If the crop is larger than the resized picture, or that is a line.
+        OptionError: If the crop is larger than the resized picture, or that is a line.
     """
     resize, crop = preprocessing.resize, preprocessing.crop
     rule = isinstance(resize, MaxSide | MinSide)
     side = resize.side if isinstance(resize, MaxSide | MinSide) else resize if isinstance(resize, int) else min(resize)
     if side < 2:  # torch's kernel gives wrong values for pictures one pixel wide
-        raise ValueError(f"pictures cannot be resized to {resize}: each side needs at least 2 pixels")
+        raise OptionError(f"pictures cannot be resized to {resize}: each side needs at least 2 pixels")
     if crop is not None and rule:
-        raise ValueError(f"a square of {crop} pixels cannot be cut from pictures resized by {resize}: leave crop out")
+        raise OptionError(f"a square of {crop} pixels cannot be cut from pictures resized by {resize}: leave crop out")
     if crop is not None and not 1 <= crop <= side:
-        raise ValueError(
+        raise OptionError(
             f"a crop of {crop} pixels cannot be cut from pictures resized to {resize}: "
             "the method's preprocessing needs a crop of at most the shorter side"
         )

@@ -18,13 +18,24 @@ class BinomialDeviance(nn.Module):
         alpha: Steepness.
         beta: The similarity that parts positive from negative pairs.
         c: How much steeper the loss is for negative pairs.
+        per_anchor: Average over the pairs of each anchor first, then over the anchors that have any, as Deep_Metric
+            does; otherwise over all pairs.
         hard_pairs: Keep only negatives closer than the farthest positive of their anchor, and positives farther than
             its closest negative, both with a margin of 0.1.
     """
 
-    def __init__(self, alpha: float = 2.0, beta: float = 0.5, c: float = 25.0, *, hard_pairs: bool = False) -> None:
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        beta: float = 0.5,
+        c: float = 25.0,
+        *,
+        per_anchor: bool = False,
+        hard_pairs: bool = False,
+    ) -> None:
         super().__init__()
-        self.alpha, self.beta, self.c, self.hard_pairs = alpha, beta, c, hard_pairs
+        self.alpha, self.beta, self.c = alpha, beta, c
+        self.per_anchor, self.hard_pairs = per_anchor, hard_pairs
 
     def forward(self, similarity: Tensor, label: Tensor) -> Tensor:
         """The loss of a batch, over all ordered pairs of different members.
@@ -42,9 +53,17 @@ class BinomialDeviance(nn.Module):
         positive, negative = same & ~itself, ~same
         if self.hard_pairs:
             positive, negative = self._keep_hard(similarity.detach(), positive, negative)
-        attract = F.softplus(-self.alpha * (similarity[positive] - self.beta))
-        repel = F.softplus(self.alpha * self.c * (similarity[negative] - self.beta))
-        return attract.sum() / max(1, len(attract)) + repel.sum() / max(1, len(repel))
+        attract = F.softplus(-self.alpha * (similarity - self.beta))
+        repel = F.softplus(self.alpha * self.c * (similarity - self.beta))
+        return self._mean(attract, positive) + self._mean(repel, negative)
+
+    def _mean(self, value: Tensor, pairs: Tensor) -> Tensor:
+        """The mean over some pairs, 0 if there are none."""
+        value = value.where(pairs, 0.0)
+        if not self.per_anchor:
+            return value.sum() / pairs.sum().clamp(min=1)
+        count = pairs.sum(1)
+        return (value.sum(1) / count.clamp(min=1)).sum() / (count > 0).sum().clamp(min=1)
 
     @staticmethod
     def _keep_hard(similarity: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:

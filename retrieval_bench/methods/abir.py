@@ -91,6 +91,7 @@ class ABIR(RetrievalMethod):
             ("gate", gate, ("map", "vector")),
             ("se_order", se_order, ("value_only", "before_gate")),
             ("local_pool", local_pool, get_args(Pool)),
+            ("norm", norm, get_args(AttentionNorm)),
             *(("blocks", block, tuple(_TAP_OF_BLOCK)) for block in blocks),
         ):
             if value not in known:

@@ -12,6 +12,7 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
+from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.evaluate import Evaluation, evaluate_images
@@ -123,6 +124,12 @@ class RetrievalMethod(LightningModule, ABC):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
         shards = _gather(self._shards)
         self._start_evaluation()
+        described = {int(i) for shard in shards for i in shard.image}
+        if missing := len(data.evaluation_rows) - len(described):
+            raise OptionError(
+                f"{missing} of {len(data.evaluation_rows)} evaluation images were not described, and scores need all: "
+                "leave --trainer.fast_dev_run and the limits on validation and test batches alone"
+            )
         if self.trainer.is_global_zero:
             self.descriptors = Descriptors.merge(shards)
             self.evaluation = evaluate_images(self.descriptors, data.ground_truth, data.protocol, device=self.device)

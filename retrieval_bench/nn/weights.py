@@ -53,7 +53,8 @@ def load_state_dict(name: str, weights: str, family: WeightsFamily, *, like: nn.
         raise WeightsError(f"{path} holds no state dict of tensors, which {name} expects")
     trunk = {key: value for key, value in state.items() if not _is_head(key)}
     wrong = sorted(
-        [f"{key} is missing" for key in expected.keys() - trunk.keys()]
+        # Files older than this counter are whole without it.
+        [f"{k} is missing" for k in expected.keys() - trunk.keys() if not k.endswith("num_batches_tracked")]
         + [f"{key} is unknown" for key in trunk.keys() - expected.keys()]
         + [
             f"{key} has shape {tuple(trunk[key].shape)} instead of {tuple(expected[key])}"

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from retrieval_bench.errors import DescriptorError
 from retrieval_bench.retrieval.descriptors import Descriptors, Metric
 from retrieval_bench.retrieval.ground_truth import IntArray
 
@@ -66,7 +67,7 @@ class Side:
         owner = torch.repeat_interleave(torch.arange(len(self)), self.lengths)
         bad = torch.unique(owner[~(norm <= _LARGEST_NORM)])
         if len(bad):
-            raise ValueError(
+            raise DescriptorError(
                 f"{len(bad)} of {len(self)} images have a descriptor that is not finite or longer than "
                 f"{_LARGEST_NORM:.0e}, the first is image {int(self.images[bad[0]])}: has the network diverged, or "
                 "is one of its inputs empty?"

@@ -1,5 +1,6 @@
 """Lightning's command line over our methods and data: stacked configs, linked facts, misspelt options refused."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -56,6 +57,8 @@ def run(args: Sequence[str]) -> None:
     Raises:
         RetrievalBenchError: If something is wrong that the user can mend.
     """
+    # Lightning calls what jsonargparse will drop in version 5, which our bounds leave out.
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")
     for message in _NOISE:
         warnings.filterwarnings("ignore", message=message)
     keep_freed_memory()
@@ -73,12 +76,19 @@ def run(args: Sequence[str]) -> None:
             args=list(args),
         )
     except Exception as error:
-        raise _cause(error) from error
+        ours = _ours(error)
+        if ours is None:
+            raise
+        raise ours from error
 
 
-def _cause(error: BaseException) -> BaseException:
-    """The error of ours that a library wrapped into its own, or the error itself."""
+def _ours(error: BaseException) -> RetrievalBenchError | None:
+    """The error of ours that a library wrapped into its own, if there is one."""
     link: BaseException | None = error
     while link is not None and not isinstance(link, RetrievalBenchError):
         link = link.__cause__ or link.__context__
-    return link or error
+    if link is None:
+        return None
+    # A loader's worker sends its whole traceback as the message; the last line is what it had to say.
+    said = str(link).rpartition(f"{type(link).__name__}: ")[2].strip()
+    return link if said == str(link) else RetrievalBenchError(said)

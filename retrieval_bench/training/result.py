@@ -37,9 +37,9 @@ def make_result(
         protocol=datamodule.protocol,
         metrics=evaluation.metrics,
         before=before,
-        best=trainer.callback(BestOnTest).metrics,
+        best=_best(trainer.callback(BestOnTest).metrics, evaluation.metrics, datamodule.protocol.main_metric),
         per_query=per_query,
-        config=trainer.resolved_config,
+        config=_portable(trainer.resolved_config),
         config_hash=identity.config_hash,
         data=Data(fingerprint=table.fingerprint, edition=datamodule.protocol.edition, counts=table.counts()),
         code=provenance.code_version(),
@@ -58,6 +58,20 @@ def make_result(
     )
 
 
+def _best(seen: dict[str, float] | None, last: dict[str, float], main_metric: str) -> dict[str, float] | None:
+    """The best evaluation on the test set, the last one included; None if there was no other to choose from."""
+    return max(seen, last, key=lambda metrics: metrics[main_metric]) if seen else None
+
+
+def _portable(config: Any) -> Any:
+    """A config without the paths of the machine: of an absolute path only the last name is kept."""
+    if isinstance(config, dict):
+        return {key: _portable(value) for key, value in config.items()}
+    if isinstance(config, list):
+        return [_portable(value) for value in config]
+    return Path(config).name if isinstance(config, str) and Path(config).is_absolute() else config
+
+
 def save_per_query(path: Path, evaluation: Evaluation) -> None:
     """Write the values of every query: ``query (q,)``, and one ``(q,)`` array a metric; whole or not at all."""
     partial = path.with_name(path.name + ".part")
@@ -67,8 +81,10 @@ def save_per_query(path: Path, evaluation: Evaluation) -> None:
 
 
 def _trainer_departures(trainer: "BenchmarkTrainer") -> list[str]:
+    processes = trainer.world_size
+    shared = f"{processes} processes: as many batches a step, pairs within each" if processes > 1 else ""
     reduced = "" if str(trainer.precision).startswith("32") else f"computed in {trainer.precision}"
-    return [note for note in (f"trained for {trainer.global_step:,} iterations", reduced) if note]
+    return [note for note in (f"trained for {trainer.global_step:,} iterations", shared, reduced) if note]
 
 
 def _accelerators(trainer: "BenchmarkTrainer") -> list[str]:

@@ -55,7 +55,8 @@ def _generators() -> dict[str, Any]:
     name, keys, position, has_gauss, cached = state
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # The device of this process alone: the next machine may have others.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
         "numpy": [str(name), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
         "python": random.getstate(),
     }
@@ -63,8 +64,8 @@ def _generators() -> dict[str, Any]:
 
 def _restore(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
     version, internal, gauss = state["python"]
@@ -97,9 +98,15 @@ class TrainingTime(Callback):
         self._since = time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock; the epoch ends after validation."""
+        """Stop the clock."""
         del trainer, pl_module
         self._pause()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on counting, where the epoch is not over."""
+        del pl_module
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._since = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
@@ -133,7 +140,7 @@ class BestOnTest(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compare."""
         evaluation = getattr(pl_module, "evaluation", None)
-        if evaluation is None or trainer.state.fn != "fit":
+        if evaluation is None or trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         main = trainer.datamodule.protocol.main_metric  # type: ignore[attr-defined]  # Lightning sets it
         if self.metrics is None or evaluation.metrics[main] > self.metrics[main]:

@@ -8,10 +8,11 @@ from typing import Any
 from pytorch_lightning import Callback, LightningDataModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from retrieval_bench.bench.files import write_whole
 from retrieval_bench.bench.results import RESULT_FILE, write_result
+from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.base import RetrievalMethod
 from retrieval_bench.training.identity import RunIdentity
 from retrieval_bench.training.result import make_result, save_per_query
@@ -22,7 +23,7 @@ _BEFORE_FILE = "before.json"
 
 
 class BenchmarkTrainer(Trainer):
-    """A Trainer whose runs can be killed and started again without a trace.
+    """A Trainer whose runs can be killed and started again, and end with the same network and numbers.
 
     Args:
         args: Passed to Lightning's Trainer.
@@ -65,10 +66,10 @@ class BenchmarkTrainer(Trainer):
             datamodule: The data set and its protocol.
 
         Raises:
-            ValueError: If the trainer has no ``run_dir``.
+            OptionError: If the trainer has no ``run_dir``.
         """
         if self.run_dir is None or self.identity is None:
-            raise ValueError("benchmark needs a folder for the run: --trainer.run_dir DIR")
+            raise OptionError("benchmark needs a folder for the run: --trainer.run_dir DIR")
         last = self.run_dir / "checkpoints" / "last.ckpt"
         before = self._measure_untrained(model, datamodule) if self.identity.compare_untrained else None
         # Measuring must not move the random numbers that training draws.
@@ -97,12 +98,19 @@ class BenchmarkTrainer(Trainer):
         assert model.evaluation is not None
         save_per_query(self.run_dir / PER_QUERY_FILE, model.evaluation)
         result = make_result(self, model, datamodule, before=before, per_query=PER_QUERY_FILE)
+        write_result(self.run_dir / RESULT_FILE, result)
         for logger in self.loggers:
             if isinstance(logger, WandbLogger):
-                summary = {f"eval/{result.protocol.name}/{k}": v for k, v in result.metrics.items()}
-                logger.experiment.summary.update(summary)
-                logger.experiment.finish()
-        write_result(self.run_dir / RESULT_FILE, result)
+                _summarize(logger, {f"eval/{result.protocol.name}/{k}": v for k, v in result.metrics.items()})
+
+
+def _summarize(logger: WandbLogger, summary: dict[str, float]) -> None:
+    """Close the W&B run with its final metrics; the result is safe already, whatever becomes of this."""
+    try:
+        logger.experiment.summary.update(summary)
+        logger.experiment.finish()
+    except Exception as error:
+        rank_zero_warn(f"Weights & Biases did not take the final metrics ({error}); result.json has them")
 
 
 @rank_zero_only
@@ -131,8 +139,8 @@ def _keep_last(run_dir: Path | None) -> ModelCheckpoint:
 def _loggers(folder: Path, identity: RunIdentity | None, *, wandb: bool) -> list[Logger]:
     # Each piece of an interrupted run gets a version of its own: Lightning would delete the curves of the last one.
     loggers: list[Logger] = [CSVLogger(str(folder), name="metrics")]
-    if wandb:
-        online = os.environ.get("WANDB_MODE") == "online"
+    if wandb and os.environ.get("WANDB_MODE") != "disabled":
+        mode = os.environ.get("WANDB_MODE", "offline")
         tags = [identity.dataset, identity.method, identity.variant or "full"] if identity else []
         loggers.append(
             WandbLogger(
@@ -141,7 +149,7 @@ def _loggers(folder: Path, identity: RunIdentity | None, *, wandb: bool) -> list
                 group=identity.name.rsplit("/", 1)[0] if identity else None,
                 tags=tags,
                 save_dir=str(folder),
-                offline=not online,
+                offline=mode != "online",
             )
         )
     return loggers

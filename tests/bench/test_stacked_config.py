@@ -37,8 +37,8 @@ def test_an_option_cannot_be_a_value_and_a_group(options):
         },
         {
             "trainer": {
-                "devices": 4,
-                "num_nodes": 2,
+                "devices": 1,
+                "num_nodes": 1,
                 "accelerator": "gpu",
                 "logger": True,
                 "wandb": True,
@@ -52,11 +52,22 @@ def test_where_and_on_what_a_run_happens_does_not_change_its_hash(change):
     assert config_hash(merge(config, change)) == config_hash(config)
 
 
-@pytest.mark.parametrize("change", [{"trainer": {"max_steps": 6}}, {"data": {"init_args": {"size": 4}}}, {"model": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [{"trainer": {"max_steps": 6}}, {"data": {"init_args": {"size": 4}}}, {"model": 1}, {"trainer": {"devices": 2}}],
+)
 def test_what_changes_a_number_changes_the_hash(change):
     config = {"trainer": {"max_steps": 5}, "data": {"init_args": {"size": 3}}}
     assert config_hash(merge(config, change)) != config_hash(config)
     assert config_hash(config, {"miniature": True}) != config_hash(config, {"miniature": False})
+
+
+def test_a_weights_file_is_named_by_its_name_wherever_it_lies():
+    def with_weights(path: str) -> str:
+        return config_hash({"model": {"init_args": {"weights": path}}})
+
+    assert with_weights("/there/vgg16.pth") == with_weights("../here/vgg16.pth") == with_weights("vgg16.pth")
+    assert len({with_weights(w) for w in ("vgg16.pth", "resnet18.pth", "imagenet", "none")}) == 4
 
 
 def test_the_order_of_keys_does_not_matter():

@@ -85,3 +85,19 @@ def test_hard_pairs_keeps_what_is_within_a_tenth_of_the_hardest_opponent():
     assert negative[0].tolist() == [False, False, False, True, False]  # 0.25 > 0.3 - 0.1, 0.1 is not
     assert not positive[1].any()
     assert not negative[1].any()
+
+
+def test_per_anchor_means_equal_a_loop_over_anchors():
+    # Unequal classes, so that anchors have different numbers of pairs; class 2 has no positive.
+    generator = torch.Generator().manual_seed(2)
+    s, label = torch.rand(7, 7, generator=generator), torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    kinds = ([], [])
+    for i in range(7):
+        positive = [torch.log(1 + torch.exp(-2 * (s[i, j] - 0.5))) for j in range(7) if j != i and label[j] == label[i]]
+        negative = [torch.log(1 + torch.exp(40 * (s[i, j] - 0.5))) for j in range(7) if label[j] != label[i]]
+        for kind, values in zip(kinds, (positive, negative), strict=True):
+            if values:
+                kind.append(torch.stack(values).mean())
+    expected = sum(torch.stack(kind).mean() for kind in kinds)
+    assert torch.allclose(BinomialDeviance(c=20, per_anchor=True)(s, label), expected)
+    assert not torch.allclose(BinomialDeviance(c=20)(s, label), expected)

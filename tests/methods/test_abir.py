@@ -107,7 +107,8 @@ def test_every_switch_changes_the_embedding_and_keeps_it_a_unit_vector(image, op
         ({"gate": "none"}, "gate cannot be 'none'; it is one of map, vector"),
         ({"blocks": [5]}, "blocks cannot be 5; it is one of 3, 4"),
         ({"local_pool": "median"}, "local_pool cannot be 'median'"),
-        ({"norm": "tanh"}, "unknown attention norm 'tanh'"),
+        ({"norm": "tanh"}, "norm cannot be 'tanh'; it is one of sigmoid, softmax"),
+        ({"norm": "tanh", "blocks": []}, "norm cannot be 'tanh'"),
     ],
 )
 def test_a_wrong_switch_is_named(options, message):

@@ -79,6 +79,14 @@ def test_a_users_checkpoint_loads_with_or_without_its_classifier(tmp_path: Path)
         assert all(torch.equal(value, state[key]) for key, value in trunk.state_dict().items())
 
 
+def test_a_checkpoint_from_before_batch_norms_counted_loads(tmp_path: Path):
+    state = {k: v for k, v in models.resnet18(weights=None).state_dict().items() if "num_batches_tracked" not in k}
+    torch.save(state, tmp_path / "old.pth")
+    trunk = Backbone("resnet18", ["last"], weights=str(tmp_path / "old.pth")).trunk
+    assert torch.equal(trunk.state_dict()["conv1.weight"], state["conv1.weight"])
+    assert trunk.state_dict()["bn1.num_batches_tracked"] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,6 +1,7 @@
 """The real command line with the shipped configs: what is shipped trains, what is misspelt fails."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,33 @@ def test_an_option_with_none_of_its_values_is_one_line_that_lists_them(miniature
     words = ["--model.init_args.blocks", "[5]", "--data.init_args.root", str(miniature)]
     assert main(["fit", *stack("methods/abir.yaml"), *SMALL, *words]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "retrieval-bench: blocks cannot be 5; it is one of 3, 4"
+
+
+def test_an_unreadable_picture_is_one_line_also_from_a_worker(miniature, tmp_path, capsys):
+    broken = tmp_path / "cub"
+    shutil.copytree(miniature, broken)
+    picture = sorted(broken.rglob("*.jpg"))[0]
+    picture.write_bytes(b"no picture")
+    root = ["--data.init_args.root", str(broken), "--data.init_args.num_workers", "1"]
+    few = ["--data.init_args.classes_per_batch", "10", "--data.init_args.images_per_class", "12"]
+    assert (
+        main(["fit", *stack("methods/abir.yaml"), *SMALL, *ABIR_SMALL, *root, *few, "--trainer.logger", "false"]) == 1
+    )
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("retrieval-bench: ")]
+    assert str(picture) in line
+    assert "Traceback" not in line
+
+
+def test_scoring_a_part_of_the_images_is_refused(miniature, capsys):
+    words = ["--data.init_args.root", str(miniature), "--trainer.limit_test_batches", "1", "--trainer.logger", "false"]
+    assert main(["test", *stack("methods/abir.yaml"), *SMALL, *ABIR_SMALL, *words]) == 1
+    assert "56 of 120 evaluation images were not described" in capsys.readouterr().err
+
+
+def test_a_crop_larger_than_the_picture_is_one_line(miniature, capsys):
+    words = ["--data.init_args.root", str(miniature), "--model.init_args.crop", "80", "--trainer.logger", "false"]
+    assert main(["fit", *stack("methods/abir.yaml"), *SMALL, *ABIR_SMALL, *words]) == 1
+    assert "a crop of 80 pixels cannot be cut" in capsys.readouterr().err
 
 
 def test_benchmark_without_its_runs_file_says_how_runs_are_started(tmp_path, miniature, capsys):
