@@ -37,7 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
             run(args)
             return 0
         options = _parser().parse_args(args)
-        status: int = options.handler(options)
+        status = _call(options)
     except RetrievalBenchError as error:
         print(f"retrieval-bench: {error}", file=sys.stderr)
         return 1
@@ -47,6 +47,24 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `retrieval-bench leaderboard | head`
         sys.stderr.close()
         return 0
+    return status
+
+
+def _call(options: argparse.Namespace) -> int:
+    """Run a light command; what the system does not allow becomes one line.
+
+    Raises:
+        RetrievalBenchError: If a file cannot be read or written.
+    """
+    try:
+        status: int = options.handler(options)
+    except (BrokenPipeError, RetrievalBenchError):
+        raise
+    except OSError as error:
+        # Where it would be written to, as the user knows it: files are made under another name first.
+        file = f"{str(error.filename).removesuffix('.part')}: " if error.filename else ""
+        place = next((f" with --{name}" for name in ("to", "output", "results", "root") if hasattr(options, name)), "")
+        raise RetrievalBenchError(f"{file}{error.strerror or error}; name another place{place}") from error
     return status
 
 

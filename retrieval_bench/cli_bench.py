@@ -42,7 +42,12 @@ def _add_run(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "Ctrl-C.",
         "retrieval-bench run benchmarks/suites/cub.yaml --methods abir --seeds 0 1 --dry-run",
     )
-    parser.add_argument("suite", metavar="SUITE", help="a suite's file, or its name in benchmarks/suites")
+    parser.usage = (
+        "%(prog)s SUITE [--datasets KEY ...] [--methods NAME ...] [--variants NAME ...] [--seeds N ...]\n"
+        "       [--set OPTION=VALUE] [--limit N] [--dry-run] [--data-dir DIR] [--output DIR]"
+    )
+    # Not demanded by the parser: it would only say that SUITE is missing where an option has taken it.
+    parser.add_argument("suite", nargs="?", metavar="SUITE", help="a suite's file, or its name in benchmarks/suites")
     parser.add_argument("--datasets", nargs="+", default=[], metavar="KEY", help="only these data sets")
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these methods")
     parser.add_argument(
@@ -56,7 +61,7 @@ def _add_run(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         metavar="OPTION=VALUE",
         help="an option of every run, over the suite's own: --set model.init_args.weights=vgg16.pth; may be repeated",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most this many runs")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="at most this many runs")
     parser.add_argument("--dry-run", action="store_true", help="list the runs, their states and their commands")
     parser.add_argument(
         "--data-dir", type=Path, metavar="DIR", help="the data sets' folder (default: $RETRIEVAL_BENCH_DATA or data)"
@@ -64,7 +69,7 @@ def _add_run(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
     )
-    parser.set_defaults(handler=run)
+    parser.set_defaults(handler=run, wrong=parser.error)
 
 
 def _add_leaderboard(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -115,6 +120,12 @@ def _command(
     return subparsers.add_parser(name, help=brief, description=text, epilog=f"example: {example}")
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
 def _console() -> "Console":
     """The terminal; in a log, which has no width of its own, tables are not folded."""
     from rich.console import Console
@@ -129,6 +140,11 @@ def run(arguments: argparse.Namespace) -> int:
     from retrieval_bench.bench.runner import run_all
     from retrieval_bench.bench.suite import find_suite, read_suite, with_options
 
+    if arguments.suite is None:
+        arguments.wrong(
+            "SUITE is missing. Write it before the options, as in `retrieval-bench run cub --methods abir`: "
+            "an option with several values takes every word after it"
+        )
     suite = with_options(read_suite(find_suite(arguments.suite)), arguments.set)
     runs = select(
         expand(suite, output=arguments.output, data_dir=arguments.data_dir or data_folder()),
@@ -256,9 +272,12 @@ def _page(arguments: argparse.Namespace) -> "Page":
     from retrieval_bench.bench.leaderboard import leaderboard as make
     from retrieval_bench.bench.paper_tables import paper_page
     from retrieval_bench.bench.papers import find_paper, read_papers
-    from retrieval_bench.bench.suite import known_suites
+    from retrieval_bench.bench.suite import find_suite, known_suites
 
-    results = _results(arguments.results, Path(arguments.suite).stem if arguments.suite else None)
+    suite = Path(arguments.suite).stem if arguments.suite else None
+    results = _results(arguments.results, suite)
+    if suite and not results:
+        find_suite(arguments.suite)  # a wrong name rather than a suite nobody has run
     folder = _papers_folder(arguments.results)
     papers = read_papers(folder)
     suites = known_suites({result.run.suite for result in results.values()})
@@ -274,11 +293,15 @@ def regress(arguments: argparse.Namespace) -> int:
         FAILING,
         TOLERANCE,
         compare,
+        demand_all_runs,
+        earlier_runs,
         findings_table,
         make_baseline,
         read_baseline,
         write_baseline,
     )
+    from retrieval_bench.bench.suite import find_suite, known_suites
+    from retrieval_bench.bench.summary import EARLIER
     from retrieval_bench.bench.terminal import show_table
     from retrieval_bench.bench.words import count
 
@@ -286,10 +309,26 @@ def regress(arguments: argparse.Namespace) -> int:
     path = arguments.results / "baselines" / f"{suite}.json"
     if arguments.tolerance is not None and not arguments.update:
         raise BenchError("--tolerance is stated in the baseline; it can only be changed together with --update")
+    if arguments.tolerance is not None and not 0 <= arguments.tolerance < 1:
+        raise BenchError(
+            f"--tolerance {arguments.tolerance:g}: expected a fraction from 0 to below 1; 0.02 is two points"
+        )
     results = _results(arguments.results, suite)
+    if not results and not path.is_file():
+        find_suite(arguments.suite)  # a wrong name rather than a suite nobody has run
     old = read_baseline(path) if path.is_file() or not arguments.update else None
     findings = compare(old, results) if old else []
+    if earlier := earlier_runs(results, known_suites({suite})):
+        console.print(
+            f"{count(len(earlier), 'run')} {EARLIER} than the suite's of today ({', '.join(earlier)}); "
+            f"`retrieval-bench run {suite}` renews what is to be compared.",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     if arguments.update:
+        if old:
+            demand_all_runs(old, results, path)
         kept = old.tolerance if old else TOLERANCE
         new = make_baseline(suite, results, kept if arguments.tolerance is None else arguments.tolerance)
         show_table(findings_table("Before and after", findings or compare(new, results)), console)

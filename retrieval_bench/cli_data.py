@@ -112,6 +112,8 @@ def run_list(args: argparse.Namespace) -> int:
     for name in DATASETS:
         card = load_card(name)
         here = _find(name, args.root if args.root is not None else default_root(name))
+        if here is not None and here.missing_parts():
+            here = None
         rows.append(
             {
                 "name": name,

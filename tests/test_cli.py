@@ -51,3 +51,23 @@ def test_an_error_of_ours_is_one_line(capsys):
     message = capsys.readouterr().err
     assert message.startswith("retrieval-bench: there is no suite no_such_suite")
     assert message.count("\n") == 1
+
+
+def test_what_cannot_be_written_is_one_line_with_the_next_step(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "results").mkdir()
+    target = tmp_path / "file" / "board.md"
+    assert main(["leaderboard", "--results", str(tmp_path / "results"), "--output", str(target)]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"retrieval-bench: {tmp_path / 'file'}")
+    assert "name another place with --output" in message
+    assert message.count("\n") == 1
+
+
+def test_an_interruption_is_no_error(monkeypatch, capsys):
+    def interrupted(_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("retrieval_bench.cli_bench.leaderboard", interrupted)
+    assert main(["leaderboard"]) == 130
+    assert capsys.readouterr().err == "retrieval-bench: interrupted\n"

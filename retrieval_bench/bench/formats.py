@@ -15,8 +15,9 @@ def comma_separated(page: Page, base: Path) -> str:
     """The numbers of a page as CSV, one a line, to ten digits; an empty field is a missing number."""
     del base
     stream = io.StringIO()
-    if page.records:
-        writer = csv.DictWriter(stream, list(page.records[0]), lineterminator="\n")
+    fields = page.fields or tuple(page.records[0] if page.records else ())
+    if fields:
+        writer = csv.DictWriter(stream, fields, lineterminator="\n")
         writer.writeheader()
         for record in page.records:
             writer.writerow({k: f"{v:.10g}" if isinstance(v, float) else v for k, v in record.items()})

@@ -23,6 +23,20 @@ _COSTS: dict[str, tuple[str, Callable[[float | None], str]]] = {
 }
 
 
+_EDITIONS = {
+    "partial-": (
+        "a part of it",
+        "A part of the data set: these numbers compare with each other and with nothing else.",
+    ),
+    "miniature-": (
+        "miniature",
+        "A miniature, drawn in the data set's format: these numbers say whether the code works, not how good a method "
+        "is, and compare with each other alone.",
+    ),
+}
+"""By the beginning of an edition that is not a published one, the end of its table's title and a sentence about it."""
+
+
 def leaderboard(
     results: Mapping[Path, Result],
     *,
@@ -50,7 +64,7 @@ def leaderboard(
         "Percentages; mean ± sample standard deviation over seeds, last checkpoint. "
         "— is missing: a setting without all its seeds has no mean.",
     )
-    return Page(title, about if tables else ("There are no results yet.",), tables, records=records)
+    return Page(title, about if tables else ("There are no results yet.",), tables, records=records, fields=FIELDS)
 
 
 def describe(protocol: Protocol) -> str:
@@ -72,8 +86,9 @@ def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None
     title = facts.title if facts else board.protocol.dataset
     comparable = is_published_way(board.protocol, facts)
     about = [describe(board.protocol)]
-    if board.protocol.edition.startswith("partial-"):
-        about.append("A part of the data set: these numbers compare with each other and with nothing else.")
+    kind = next((kind for start, kind in _EDITIONS.items() if board.protocol.edition.startswith(start)), None)
+    if kind:
+        about.append(kind[1])
     several = len({row.suite for row in board.rows}) > 1
     columns: list[tuple[Column, Callable[[Row], Cell]]] = [
         (Column("method", number=False), lambda row: _name(row, main))
@@ -99,7 +114,8 @@ def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None
     columns.append((Column("seeds"), _seeds))
     columns.append((Column("results", number=False), _links))
     rows = tuple(tuple(cell(row) for _, cell in columns) for row in board.rows)
-    return Table(f"{title}, {board.protocol.name}", tuple(about), tuple(c for c, _ in columns), rows, _made_on(board))
+    heading = ", ".join([title, board.protocol.name, *([kind[0]] if kind else [])])
+    return Table(heading, tuple(about), tuple(c for c, _ in columns), rows, _made_on(board))
 
 
 def is_published_way(protocol: Protocol, facts: DatasetFacts | None) -> bool:
@@ -198,6 +214,13 @@ def _records(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | No
                 }
             )
     return records
+
+
+FIELDS = (
+    *("dataset", "protocol", "fingerprint", "edition", "suite", "method", "variant", "metric", "mean", "std", "seeds"),
+    *("expected_seeds", "before", "best_on_test", "paper", "difference", *_COSTS),
+)
+"""The names in every record, in their order."""
 
 
 def _mean(value: Spread | None) -> float | None:

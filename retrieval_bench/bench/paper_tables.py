@@ -18,6 +18,13 @@ Ours = Mapping[tuple[str, str, str | None], Sequence[Row]]
 """By data set, method and variant, the rows measured in the published way."""
 
 
+FIELDS = (
+    *("paper", "table", "row", "role", "config", "column", "dataset", "metric", "unit", "printed", "ours", "std"),
+    *("suite", "seeds", "expected_seeds", "difference", "notes"),
+)
+"""The names in every record, in their order."""
+
+
 def paper_page(
     paper: Paper,
     results: Mapping[Path, Result],
@@ -51,6 +58,7 @@ def paper_page(
         tuple(_table(paper, table, ours) for table in paper.tables),
         _lists(paper),
         tuple(_record(paper, t, row, column, ours) for t in paper.tables for row in t.rows for column in t.columns),
+        FIELDS,
     )
 
 

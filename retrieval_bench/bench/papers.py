@@ -12,7 +12,7 @@ from retrieval_bench.bench.suite import FULL, read_yaml
 
 @dataclass(frozen=True, kw_only=True)
 class PaperInfo:
-    """The paper itself; ``seed`` names the text its numbers were read from."""
+    """The paper itself."""
 
     key: str
     title: str
@@ -20,7 +20,6 @@ class PaperInfo:
     venue: str
     year: int
     doi: str | None = None
-    seed: str | None = None
     code: str | None = None
 
 

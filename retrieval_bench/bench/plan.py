@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from retrieval_bench.bench.config import config_hash, merge, nest
-from retrieval_bench.bench.errors import SuiteError
+from retrieval_bench.bench.errors import BenchError, SuiteError
 from retrieval_bench.bench.records import suggestion
 from retrieval_bench.bench.results import RunId
 from retrieval_bench.bench.suite import FULL, Suite, read_yaml
@@ -58,8 +58,11 @@ def _run(suite: Suite, run: RunId, output: Path, data_dir: Path) -> Run:
     choice = suite.datasets[run.dataset]
     usual = data_dir / "miniature" / run.dataset if choice.miniature else data_dir / run.dataset
     files = config_files(suite, run)
-    overrides = nest({**suite.options, **suite.method_options.get(run.method, {})})
-    merged = merge(*(read_yaml(file) or {} for file in files), overrides)
+    options = {**suite.options, **suite.method_options.get(run.method, {})}
+    overrides, stacked = nest(options), merge(*(read_yaml(file) or {} for file in files))
+    for option, value in options.items():
+        _demand_fit(stacked, str(option), value, suite)
+    merged = merge(stacked, overrides)
     facts = {"miniature": choice.miniature, "compare_untrained": suite.compare_untrained}
     return Run(
         id=run,
@@ -72,6 +75,37 @@ def _run(suite: Suite, run: RunId, output: Path, data_dir: Path) -> Run:
         notes=tuple(suite.notes),
         config_hash=config_hash(merged, facts),
     )
+
+
+def _demand_fit(stacked: Mapping[str, Any], option: str, value: Any, suite: Suite) -> None:
+    """Refuse a single value in the place of a group of options, and options inside of a number.
+
+    Nothing, a switch, and the name of a class are what may stand for a group; for a whole section nothing may.
+    """
+    place: Any = stacked
+    groups = option.split(".")
+    for depth, group in enumerate(groups, start=1):
+        place = place.get(group) if isinstance(place, Mapping) else None
+        if depth < len(groups) and isinstance(place, (int, float)) and not isinstance(place, bool):
+            raise SuiteError(f"suite {suite.name}: option {option}: {'.'.join(groups[:depth])} is a value, not a group")
+    if not isinstance(place, Mapping) or isinstance(value, Mapping):
+        return
+    named = isinstance(value, str) and "class_path" in place
+    if not named and (len(groups) == 1 or not (value is None or isinstance(value, bool))):
+        raise SuiteError(
+            f"suite {suite.name}: option {option} is a group of options and cannot be {value!r}; "
+            f"name one of its own: {', '.join(f'{option}.{key}' for key in list(place)[:6])}"
+        )
+
+
+def planned_hashes(suite: Suite) -> dict[RunId, str]:
+    """The configuration that each run of a suite would have today; none if its config files are gone or do not fit."""
+    one_seed = replace(suite, seeds=suite.seeds[:1])  # the seed is no part of the configuration
+    try:
+        runs = expand(one_seed, output=Path(), data_dir=Path())
+    except BenchError:
+        return {}
+    return {replace(run.id, seed=seed): run.config_hash for run in runs for seed in suite.seeds}
 
 
 def config_files(suite: Suite, run: RunId) -> tuple[Path, ...]:

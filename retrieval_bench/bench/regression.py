@@ -8,10 +8,12 @@ from typing import Literal
 
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.files import write_whole
+from retrieval_bench.bench.plan import planned_hashes
 from retrieval_bench.bench.records import build
 from retrieval_bench.bench.results import Result, read_json
+from retrieval_bench.bench.suite import Suite
 from retrieval_bench.bench.tables import Cell, Column, Table
-from retrieval_bench.bench.words import MISSING, metric_label, number, signed
+from retrieval_bench.bench.words import MISSING, count, metric_label, number, signed
 
 Verdict = Literal["worse", "missing", "other protocol", "better", "same", "new"]
 
@@ -123,6 +125,37 @@ def compare(baseline: Baseline, results: Mapping[Path, Result]) -> list[Finding]
             main = result.protocol.main_metric
             findings.append(Finding(name, main, None, result.metrics[main], "new"))
     return findings
+
+
+def demand_all_runs(old: Baseline, results: Mapping[Path, Result], path: Path) -> None:
+    """Refuse to make a new baseline that would silently forget runs of the old one.
+
+    Args:
+        old: The baseline there is.
+        results: What would become the new one, by file.
+        path: The file of the baseline, for the message.
+
+    Raises:
+        BenchError: If a run of the baseline has no result.
+    """
+    missing = sorted(old.runs.keys() - {result.run.name for result in results.values()})
+    if missing:
+        raise BenchError(
+            f"the results lack {count(len(missing), 'run')} of the baseline {path} ({', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}); make them first with `retrieval-bench run {old.suite}`, "
+            "or delete the baseline"
+        )
+
+
+def earlier_runs(results: Mapping[Path, Result], suites: Mapping[str, Suite]) -> list[str]:
+    """The runs whose configuration is not the one that their suite plans today.
+
+    Args:
+        results: By file.
+        suites: The suites that are known, by name; of another one nothing can be said.
+    """
+    planned = {run: config for suite in suites.values() for run, config in planned_hashes(suite).items()}
+    return [r.run.name for r in results.values() if planned.get(r.run, r.config_hash) != r.config_hash]
 
 
 def _verdict(expected: float, found: float | None, tolerance: float) -> Verdict:

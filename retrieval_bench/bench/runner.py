@@ -4,9 +4,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import yaml
 
@@ -16,10 +17,16 @@ from retrieval_bench.bench.plan import Run
 from retrieval_bench.bench.process import execute, last_lines, locked
 from retrieval_bench.bench.progress import Progress
 from retrieval_bench.bench.results import ASIDE, RESULT_FILE, Result, read_json, read_result
-from retrieval_bench.bench.words import metric_label
+from retrieval_bench.bench.words import count, metric_label
+
+if TYPE_CHECKING:
+    from retrieval_bench.datasets.base import RetrievalDataset
 
 State = Literal["done", "to do", "resumable", "stale"]
 Ending = Literal["done", "skipped", "busy", "failed"]
+
+REFUSED = 2
+"""The exit status of a run whose options were refused."""
 
 RUN_FILE = "run.json"
 LOG_FILE = "log.txt"
@@ -28,12 +35,13 @@ CHECKPOINT = Path("checkpoints/last.ckpt")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended: ``seconds`` it took, and what to tell about it."""
+    """How one run ended: ``seconds`` it took, what to tell about it, and whether its options were refused."""
 
     run: Run
     ending: Ending
     seconds: float = 0.0
     reason: str = ""
+    refused: bool = False
 
 
 def overrides_file(run: Run) -> Path:
@@ -124,13 +132,15 @@ def find_data(runs: Sequence[Run]) -> None:
         runs: Runs still to be made; miniatures are synthesized where they are absent or drawn by older code.
 
     Raises:
-        BenchError: If real data are missing; the message names each folder that was looked in and what to do.
+        BenchError: If real data are missing, or a resized or cropped copy has the original's numbers of pictures; the
+            message names each folder that was looked in and what to do.
     """
     # The data floor needs NumPy and SciPy, which --dry-run and finished suites do without.
     from retrieval_bench.datasets import dataset_class
     from retrieval_bench.datasets.errors import DatasetNotFoundError
 
-    missing = []
+    missing: list[str] = []
+    copies: list[str] = []
     for name, root, miniature in dict.fromkeys((r.id.dataset, r.data_root, r.miniature) for r in runs):
         if miniature:
             from retrieval_bench.datasets.miniature import synthesize
@@ -138,12 +148,30 @@ def find_data(runs: Sequence[Run]) -> None:
             synthesize(name, root)
             continue
         try:
-            dataset_class(name)(root)
+            dataset = dataset_class(name)(root)
         except DatasetNotFoundError as error:
             missing.append(str(error))
+        else:
+            copies += _copies(dataset)
+    if copies:
+        raise BenchError("\n".join(copies))
     if missing:
         missing.append("(`run` looks for each data set in DIR/<data set>: --data-dir DIR, or $RETRIEVAL_BENCH_DATA.)")
         raise BenchError("\n".join(missing))
+
+
+def _copies(dataset: "RetrievalDataset") -> list[str]:
+    """In what a data set that would be called the original one is a changed copy of it."""
+    from retrieval_bench.datasets.errors import DataError
+    from retrieval_bench.datasets.verify import verify
+
+    original = False
+    for protocol in dataset.protocols:
+        # What cannot be read under one protocol may do for another; the run itself says so where it does not.
+        with suppress(DataError):
+            original |= type(dataset)(dataset.root, protocol.name).protocol.edition == "original"
+    found = verify(dataset.name, dataset.root, quick=True) if original else []
+    return [f"{dataset.root}: {each.what}. {each.todo}" for each in found if each.kind == "edition"]
 
 
 def run_all(
@@ -162,7 +190,7 @@ def run_all(
         need_data: Checks or makes the data of the runs still to be made.
 
     Returns:
-        How each ended; a failed run does not stop the others.
+        How each ended; a failed run does not stop the others, unless its options were refused.
 
     Raises:
         BenchError: If data are missing, before anything is started.
@@ -176,6 +204,9 @@ def run_all(
         outcome = _run_one(run, number, len(runs), progress, build_command)
         progress.ended(number, len(runs), run.id.name, outcome.ending, outcome.seconds, outcome.reason)
         outcomes.append(outcome)
+        if outcome.refused and number < len(runs):
+            progress.say(f"Its options were refused, so that {count(len(runs) - number, 'further run')} did not start.")
+            break
     return outcomes
 
 
@@ -199,7 +230,7 @@ def _run_one(
         try:
             return Outcome(run, "done", seconds, _headline(_finished(run, status)))
         except BenchError as error:
-            return Outcome(run, "failed", seconds, str(error))
+            return Outcome(run, "failed", seconds, str(error), refused=status == REFUSED)
 
 
 def _finished(run: Run, status: int) -> Result:
@@ -210,6 +241,8 @@ def _finished(run: Run, status: int) -> Result:
     """
     if status > 128:
         raise BenchError(f"it was ended by signal {status - 128}")
+    if status == REFUSED:
+        raise BenchError(_refusal(run))
     if status:
         raise BenchError(f"it ended with exit status {status}")
     path = run.folder / RESULT_FILE
@@ -221,11 +254,22 @@ def _finished(run: Run, status: int) -> Result:
     return result
 
 
+def _refusal(run: Run) -> str:
+    """Why the options of a run were refused: the last error in its log, which may have a line of its own below."""
+    lines = log_tail(run, 100)
+    found = [i for i, line in enumerate(lines) if "error:" in line]
+    if not found:
+        return f"its options were refused (exit status {REFUSED})"
+    reason = lines[found[-1]].partition("error:")[2].strip()
+    below = lines[found[-1] + 1 : found[-1] + 2]
+    return " ".join([reason, *below]) if reason.endswith(":") or not reason else reason
+
+
 def _headline(result: Result) -> str:
     main = result.protocol.main_metric
     return f"{metric_label(main)} {100 * result.metrics[main]:.1f}"
 
 
-def log_tail(run: Run, count: int = 12) -> list[str]:
+def log_tail(run: Run, lines: int = 12) -> list[str]:
     """The last lines of a run's log."""
-    return last_lines(run.folder / LOG_FILE, count)
+    return last_lines(run.folder / LOG_FILE, lines)

@@ -101,6 +101,8 @@ def with_options(suite: Suite, assignments: Collection[str]) -> Suite:
         option, equals, value = assignment.partition("=")
         if not (option and equals):
             raise SuiteError(f"--set {assignment}: expected an option and its value, as in trainer.max_steps=100")
+        if not all(part.strip() for part in option.split(".")):
+            raise SuiteError(f"--set {assignment}: {option} has an empty part; an option reads like trainer.max_steps")
         try:
             chosen[option] = yaml.safe_load(value)
         except yaml.YAMLError as error:

@@ -2,15 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 
 from retrieval_bench.bench.errors import BenchError
+from retrieval_bench.bench.plan import planned_hashes
 from retrieval_bench.bench.results import Result
 from retrieval_bench.bench.suite import Suite
 from retrieval_bench.bench.words import metric_label
 from retrieval_bench.retrieval.protocol import Protocol
+
+EARLIER = "made with an earlier configuration"
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Row:
         variant: Its variant, None for its own config.
         expected: The seeds that belong to the row.
         results: By seed, the result and its file.
+        planned: By seed, the configuration that the suite plans today, where that is known.
     """
 
     suite: str
@@ -38,6 +42,7 @@ class Row:
     variant: str | None
     expected: tuple[int, ...]
     results: Mapping[int, tuple[Path, Result]]
+    planned: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def setting(self) -> str:
@@ -105,8 +110,16 @@ class Row:
         return found
 
     def notes(self) -> list[str]:
-        """The departures that the results themselves tell of."""
-        return list(dict.fromkeys(note for result in self.counted for note in result.notes))
+        """The departures that the results themselves tell of, and whether they are of an earlier configuration."""
+        found = [note for result in self.counted for note in result.notes]
+        if earlier := [seed for seed in self.seeds if self.results[seed][1].config_hash != self._today(seed)]:
+            plural = "s" if len(earlier) > 1 else ""
+            whose = "" if len(earlier) == len(self.seeds) else f"seed{plural} {', '.join(map(str, earlier))}: "
+            found.append(f"{whose}{EARLIER}; retrieval-bench run {self.suite} renews it")
+        return list(dict.fromkeys(found))
+
+    def _today(self, seed: int) -> str:
+        return self.planned.get(seed, self.results[seed][1].config_hash)
 
 
 @dataclass(frozen=True)
@@ -165,7 +178,12 @@ def _rows(name: str, results: Mapping[Path, Result], suite: Suite | None, *, fil
         for setting in suite.settings():
             seeds.setdefault(setting, {})
     expected = suite.seeds if suite else sorted({seed for row in seeds.values() for seed in row})
-    return [Row(name, method, variant, tuple(expected), row) for (method, variant), row in seeds.items()]
+    planned = planned_hashes(suite) if suite else {}
+    rows = []
+    for (method, variant), row in seeds.items():
+        today = {seed: planned[result.run] for seed, (_, result) in row.items() if result.run in planned}
+        rows.append(Row(name, method, variant, tuple(expected), row, today))
+    return rows
 
 
 def _ranked(rows: Iterable[Row], main: str) -> tuple[Row, ...]:

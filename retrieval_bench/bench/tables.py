@@ -86,6 +86,7 @@ class Page:
         tables: The tables.
         lists: Headed lists after the tables.
         records: The same numbers, one a record, for CSV; all have the same keys.
+        fields: These keys, which the head of a CSV without any number shows, too.
     """
 
     title: str
@@ -93,6 +94,7 @@ class Page:
     tables: tuple[Table, ...]
     lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
     records: tuple[Record, ...] = ()
+    fields: tuple[str, ...] = ()
 
 
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

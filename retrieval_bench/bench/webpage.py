@@ -27,11 +27,20 @@ def webpage(page: Page, base: Path) -> str:
         '<meta name="viewport" content="width=device-width">',
         f"<title>{escape(page.title)}</title>",
         "<style>",
-        "body { font-family: sans-serif; margin: 2em; }",
+        ":root { color-scheme: light dark; }",
+        "body { font-family: sans-serif; line-height: 1.4; margin: 2em; }",
+        "p, ol, ul { max-width: 75ch; }",
+        # Wide tables scroll by themselves, by keyboard too, instead of pushing the page aside.
+        ".scroller { overflow-x: auto; }",
         "table { border-collapse: collapse; }",
-        "th, td { padding: 0.2em 0.7em; border-bottom: 1px solid #ccc; text-align: left; }",
-        ".number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }",
-        "caption { text-align: left; padding-bottom: 0.5em; }",
+        # Half transparent grey is seen on white and on black.
+        "th, td { padding: 0.2em 0.7em; border-bottom: 1px solid #8884; text-align: left; }",
+        "thead th { vertical-align: bottom; }",
+        "tbody th, td { white-space: nowrap; }",
+        "tbody th { font-weight: normal; }",
+        "th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; }",
+        "sup { line-height: 0; }",
+        "@media (max-width: 40em) { body { margin: 1em; } }",
         "</style>",
         "</head>",
     ]
@@ -52,9 +61,10 @@ def _html_table(table: Table, base: Path, name: str) -> list[str]:
 
     kinds = [' class="number"' if column.number else "" for column in table.columns]
     lines = [
-        f"<h2>{html.escape(table.title)}</h2>",
-        "<table>",
-        f"<caption>{html.escape(' '.join(table.about))}</caption>",
+        f'<h2 id="{name}">{html.escape(table.title)}</h2>',
+        *(f"<p>{html.escape(line)}</p>" for line in table.about),
+        f'<div class="scroller" role="region" aria-labelledby="{name}" tabindex="0">',
+        f'<table aria-labelledby="{name}">',
         "<thead>",
         "<tr>",
         *(
@@ -68,7 +78,7 @@ def _html_table(table: Table, base: Path, name: str) -> list[str]:
     for first, *others in table.rows:
         cells = [f"<td{kind}>{cell(part)}</td>" for kind, part in zip(kinds[1:], others, strict=True)]
         lines += ["<tr>", f'<th scope="row">{cell(first)}</th>', *cells, "</tr>"]
-    lines += ["</tbody>", "</table>"]
+    lines += ["</tbody>", "</table>", "</div>"]
     if table.footnotes:
         notes = enumerate(table.footnotes, start=1)
         lines += ["<ol>", *(f'<li id="{name}-{n}">{html.escape(note)}</li>' for n, note in notes), "</ol>"]

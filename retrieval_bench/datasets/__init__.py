@@ -33,8 +33,6 @@ def dataset_class(name: str) -> "type[RetrievalDataset]":
     from retrieval_bench.datasets.errors import DataError
 
     if name not in DATASETS:
-        raise DataError(
-            f"there is no data set {name!r}{suggestion(name, list(DATASETS))}; known: {', '.join(DATASETS)}"
-        )
+        raise DataError(f"there is no data set {name!r}{suggestion(name, list(DATASETS), listed=True)}")
     module, kind = DATASETS[name]
     return cast("type[RetrievalDataset]", getattr(import_module(f"{__name__}.{module}"), kind))

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from retrieval_bench.datasets.cards import Card, load_card
 from retrieval_bench.datasets.errors import DatasetNotFoundError
+from retrieval_bench.datasets.miniature import MARKER
 from retrieval_bench.datasets.table import SampleTable
 from retrieval_bench.retrieval.ground_truth import GroundTruth
 from retrieval_bench.retrieval.protocol import Protocol
@@ -56,6 +57,7 @@ class RetrievalDataset(ABC):
         if protocol is not None and protocol not in named:
             raise ValueError(f"{self.name} has no protocol {protocol!r}; it has {', '.join(named)}")
         self._declared = named[protocol] if protocol else self.protocols[0]
+        self._given = Path(root)
         self.root = self._locate(Path(root))
 
     def _locate(self, root: Path) -> Path:
@@ -76,6 +78,10 @@ class RetrievalDataset(ABC):
         """Annotation files of the whole data set that are not there."""
         return [name for name in self.annotations or (self.marker,) if not (self.root / name).is_file()]
 
+    def missing_parts(self) -> list[str]:
+        """Keys of other data sets that belong to this one and are not there."""
+        return []
+
     @property
     def card(self) -> Card:
         """The committed facts about the data set."""
@@ -92,10 +98,17 @@ class RetrievalDataset(ABC):
 
     @cached_property
     def protocol(self) -> Protocol:
-        """The protocol, its edition telling the whole published data set from a part of it."""
+        """The protocol, its edition telling the whole published data set from a part of it and from a miniature."""
+        if self.is_miniature:
+            return replace(self._declared, edition=f"miniature-{self.table.fingerprint}")
         whole = self.table.counts() == self.card.counts.get(self._declared.name)
         edition = self._declared.edition if whole else f"partial-{self.table.fingerprint}"
         return replace(self._declared, edition=edition)
+
+    @property
+    def is_miniature(self) -> bool:
+        """Whether it was drawn by ``data synthesize``."""
+        return any((place / MARKER).is_file() for place in (self._given, self.root, self.root.parent))
 
     @cached_property
     def ground_truth(self) -> GroundTruth:

@@ -100,7 +100,7 @@ def load_card(name: str) -> Card:
     """
     known = card_names()
     if name not in known:
-        raise DataError(f"there is no data set {name!r}{suggestion(name, known)}; known: {', '.join(known)}")
+        raise DataError(f"there is no data set {name!r}{suggestion(name, known, listed=True)}")
     return read_card(CARDS / f"{name}.yaml")
 
 
@@ -134,10 +134,11 @@ def read_card(file: Path) -> Card:
     )
 
 
-def suggestion(word: str, known: list[str]) -> str:
-    """``; did you mean …?`` if something known is close to the word, else nothing."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def suggestion(word: str, known: list[str], *, listed: bool = False) -> str:
+    """``; did you mean …?`` if something known is close to the word, else nothing; what is known after it if asked."""
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    return meant + (f"{' Known' if close else '; known'}: {', '.join(known)}" if listed else "")
 
 
 Rules = dict[str, tuple[Callable[[Any], bool], str]]  # for each key what is right, and the same in words
@@ -203,8 +204,7 @@ def _checked(file: Path, where: str, raw: Any, kind: type[Card] | type[Archive],
     known, inside = [f.name for f in fields(kind)], f"{where}." if where else ""
     for key in raw:
         if key not in known:
-            close = suggestion(str(key), known)
-            raise DataError(f"{file}: unknown key '{inside}{key}'{close}; known: {', '.join(known)}")
+            raise DataError(f"{file}: unknown key '{inside}{key}'{suggestion(str(key), known, listed=True)}")
     for f in fields(kind):
         if f.name in raw:
             right, words = rules[f.name]

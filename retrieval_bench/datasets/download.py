@@ -19,6 +19,7 @@ from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.archives import is_archive, unpack
 from retrieval_bench.datasets.cards import Archive, Card, load_card
 from retrieval_bench.datasets.errors import DataError
+from retrieval_bench.datasets.subset import NOTE
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there and their total, None where the server does not say."""
@@ -45,9 +46,11 @@ def download(name: str, root: Path, *, progress: Progress | None = None) -> None
         progress: Told how far each archive is.
 
     Raises:
-        DataError: If it may not be fetched without asking, cannot be reached, arrives damaged, or finds no room.
+        DataError: If the folder holds a miniature or a part, or the data set may not be fetched without asking, cannot
+            be reached, arrives damaged, or finds no room.
     """
     card = load_card(name)
+    _refuse_another_edition(name, root)
     if is_complete(name, root):
         _log.info("%s is already complete in %s", card.title, root)
         return
@@ -62,6 +65,26 @@ def download(name: str, root: Path, *, progress: Progress | None = None) -> None
     for file in files:
         if is_archive(file):
             unpack(file, root)
+
+
+def _refuse_another_edition(name: str, root: Path) -> None:
+    """Neither leave something else in the place of the data set nor unpack over it.
+
+    The pictures of a part are often the whole's own, under a second name.
+    """
+    try:
+        dataset = dataset_class(name)(root)
+        edition = dataset.protocol.edition
+    except DataError:
+        return  # not here, or broken: the archives mend it
+    what = "a miniature" if edition.startswith("miniature-") else "a part"
+    # The annotations of a half-unpacked archive are a part as well; one that somebody cut is complete in itself.
+    cut = any((place / NOTE).is_file() for place in (root, dataset.root, dataset.root.parent))
+    if dataset.is_miniature or (edition.startswith("partial-") and (cut or is_complete(name, root))):
+        raise DataError(
+            f"{dataset.root} holds {what} of {dataset.card.title} (edition {edition}), not the data set; nothing was "
+            "fetched. Name another folder with --root"
+        )
 
 
 def is_complete(name: str, root: Path) -> bool:

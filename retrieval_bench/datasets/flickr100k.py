@@ -51,9 +51,19 @@ def list_pictures(folder: Path) -> tuple[str, ...]:
     if not found:
         raise DatasetNotFoundError(
             f"there are no .jpg distractors in {folder.absolute()}. Unpack Flickr100k (oxc1_100k.part01.rar and on) "
-            "there, or give its folder with --data.distractors"
+            "there"
         )
     return found
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether ``list_pictures`` would find any, without listing them all.
+
+    Args:
+        folder: As there.
+    """
+    top = folder / "oxc1_100k"
+    return next(_walk(top if top.is_dir() else folder, folder), None) is not None
 
 
 def _walk(top: Path, folder: Path) -> Iterator[str]:

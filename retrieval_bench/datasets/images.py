@@ -112,6 +112,8 @@ class _BadPictureError(Exception):
 
 
 def _unreadable(path: Path, bad: _BadPictureError) -> UnreadableImageError:
+    if isinstance(bad.__cause__, FileNotFoundError):
+        return UnreadableImageError(f"{path}: {bad}")
     return UnreadableImageError(
         f"{path}: {bad}. `retrieval-bench data verify NAME` lists every such picture of a data set; "
         "unpack or download them again."

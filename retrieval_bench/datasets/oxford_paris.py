@@ -10,7 +10,7 @@ import numpy as np
 
 from retrieval_bench.datasets.base import RetrievalDataset
 from retrieval_bench.datasets.errors import DataError, DatasetNotFoundError
-from retrieval_bench.datasets.flickr100k import list_pictures
+from retrieval_bench.datasets.flickr100k import has_pictures, list_pictures
 from retrieval_bench.datasets.landmark_truth import LandmarkTruth, read_pickle, read_texts
 from retrieval_bench.datasets.table import SampleTable
 from retrieval_bench.retrieval.ground_truth import RaggedLists
@@ -118,6 +118,11 @@ class LandmarkDataset(RetrievalDataset):
     def missing_annotations(self) -> list[str]:
         """None: one of two forms of the ground truth is enough, and it was found."""
         return []
+
+    def missing_parts(self) -> list[str]:
+        """Flickr100k, where it belongs to the data set and no picture of it is there."""
+        folder = self.distractor_folder
+        return ["flickr100k"] if folder is not None and not has_pictures(folder) else []
 
     @cached_property
     def truth(self) -> LandmarkTruth:

@@ -82,7 +82,8 @@ def _read_protocols(dataset: RetrievalDataset) -> tuple[list[Difference], list[R
             Difference(
                 kind="annotations",
                 what=f"annotation files are missing in {dataset.root}",
-                todo="Unpack the original archive again; without them a protocol or a part of the data set is lost.",
+                todo=_draw_again(dataset)
+                or "Unpack the original archive again; without them a protocol or a part of the data set is lost.",
                 files=tuple(missing),
             )
         )
@@ -100,11 +101,21 @@ def _read_protocols(dataset: RetrievalDataset) -> tuple[list[Difference], list[R
         Difference(
             kind="annotations",
             what=f"protocol {' and '.join(protocols)} cannot be read: {error}",
-            todo="Unpack the original archive again over the folder.",
+            todo=_draw_again(dataset) or "Unpack the original archive again over the folder.",
         )
         for error, protocols in broken.items()
     ]
     return differences, readable
+
+
+def _draw_again(dataset: RetrievalDataset) -> str | None:
+    """How to mend a miniature, which has no archive to unpack; None for anything else."""
+    if not dataset.is_miniature:
+        return None
+    return (
+        "This is a miniature: delete its folder and draw it again with "
+        f"`retrieval-bench data synthesize {dataset.name} --root DIR`."
+    )
 
 
 def _count_differences(dataset: RetrievalDataset) -> Iterator[Difference]:
@@ -112,6 +123,16 @@ def _count_differences(dataset: RetrievalDataset) -> Iterator[Difference]:
     expected = dataset.card.counts.get(protocol.name, {})
     if actual == expected:
         return
+    todo = (
+        "If this should be the whole data set, unpack the original archive again. If it is meant to be a part of "
+        f"it, nothing is wrong: its results carry the edition {protocol.edition} and never share a column with "
+        "those on the whole."
+    )
+    if dataset.is_miniature:
+        todo = (
+            "This is a miniature, drawn by `retrieval-bench data synthesize`; nothing is wrong with it: its results "
+            f"carry the edition {protocol.edition} and never share a column with those on the real data."
+        )
     words = [
         f"{role} {_words(actual.get(role))} instead of {_words(expected.get(role))}"
         for role in ("train", "query", "gallery")
@@ -120,11 +141,7 @@ def _count_differences(dataset: RetrievalDataset) -> Iterator[Difference]:
     yield Difference(
         kind="counts",
         what=f"protocol {protocol.name}: {'; '.join(words)}",
-        todo=(
-            "If this should be the whole data set, unpack the original archive again. If it is meant to be a part of "
-            f"it, nothing is wrong: its results carry the edition {protocol.edition} and never share a column with "
-            "those on the whole."
-        ),
+        todo=todo,
         expected=expected,
         actual=actual,
     )
@@ -159,7 +176,7 @@ def _image_differences(dataset: RetrievalDataset, quick: bool, progress: Progres
         yield Difference(
             kind="missing",
             what=f"{len(found.missing):,} of {total:,} pictures are missing in {dataset.root}",
-            todo="Unpack the original archive of the pictures again, into the same folder.",
+            todo=_draw_again(dataset) or "Unpack the original archive of the pictures again, into the same folder.",
             expected=total,
             actual=total - len(found.missing),
             files=tuple(found.missing),
@@ -168,7 +185,8 @@ def _image_differences(dataset: RetrievalDataset, quick: bool, progress: Progres
         yield Difference(
             kind="unreadable",
             what=f"{len(found.unreadable):,} of {total:,} pictures cannot be read",
-            todo="Delete them and unpack the archive again, with room on the disk: a full one cuts files short.",
+            todo=_draw_again(dataset)
+            or "Delete them and unpack the archive again, with room on the disk: a full one cuts files short.",
             expected=0,
             actual=len(found.unreadable),
             files=tuple(found.unreadable),
@@ -214,7 +232,8 @@ def _collect(
 
 def _edition_differences(dataset: RetrievalDataset, found: _Findings) -> Iterator[Difference]:
     seen, card = found.sizes.total(), dataset.card
-    if seen < ENOUGH_TO_JUDGE:
+    # Drawn pictures are no edition of the original ones.
+    if seen < ENOUGH_TO_JUDGE or dataset.is_miniature:
         return
     (width, height), most = found.sizes.most_common(1)[0]
     todo = (

@@ -20,7 +20,8 @@ class Protocol:
         query_crop: Whether a query's box crops nothing, the image, or the activations.
         image_crop: Whether every image is cropped to its box (the "cropped" variants of CUB and Cars).
         ties: The order inside a group of equal scores: gallery order, or the expectation over all orders.
-        edition: ``original``, another published edition, or ``partial-<fingerprint>`` for a part of the data set.
+        edition: ``original``, another published edition, ``partial-<fingerprint>`` for a part of the data set, or
+            ``miniature-<fingerprint>`` for a drawn one.
         metrics: The metrics to report, in the order of the paper.
         main_metric: The one that ranks methods.
     """

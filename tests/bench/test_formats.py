@@ -123,6 +123,19 @@ def test_html_is_read_back_escaped_and_accessible():
     assert len(set(parser.ids)) == len(parser.ids)
 
 
+def test_html_tables_scroll_by_themselves_under_a_heading_that_names_them():
+    text = FORMATS["html"](PAGE, BASE)
+    scrollers = re.findall(r'<div class="scroller" role="region" aria-labelledby="(\w+)" tabindex="0">\n<table', text)
+    headings = re.findall(r'<h2 id="(\w+)">(.*?)</h2>', text)
+    assert scrollers == [name for name, _ in headings]
+    assert len(scrollers) == len(PAGE.tables)
+    for table in PAGE.tables:
+        for line in table.about:
+            assert f"<p>{line}</p>" in text
+    assert "<caption>" not in text
+    assert "color-scheme: light dark" in text
+
+
 def _untex(text):
     plain = {
         r"\textbackslash{}": "\\",

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from retrieval_bench.bench.formats import FORMATS
 from retrieval_bench.bench.leaderboard import leaderboard
 from retrieval_bench.bench.papers import read_papers
 from retrieval_bench.bench.results import Cost, read_results
+from retrieval_bench.bench.suite import read_suite
 
 PAPERS = read_papers(Path(__file__).parents[2] / "results" / "papers")
 
@@ -12,7 +14,9 @@ PAPERS = read_papers(Path(__file__).parents[2] / "results" / "papers")
 @pytest.fixture
 def page(store, facts):
     """The leaderboard of some results."""
-    return lambda *results: leaderboard(read_results(store(*results)), papers=PAPERS, facts=facts)
+    return lambda *results, suites=None: leaderboard(
+        read_results(store(*results)), papers=PAPERS, suites=suites, facts=facts
+    )
 
 
 def _texts(table):
@@ -62,6 +66,37 @@ def test_fingerprints_are_never_mixed_in_one_column(page, make_result, protocol)
         ]
         assert len(fingerprints) == 1
     assert len({record["fingerprint"] for record in found.records}) == 2
+
+
+@pytest.mark.parametrize(
+    ("edition", "title", "words"),
+    [
+        ("partial-1", "Birds, zero-shot, a part of it", "A part of the data set"),
+        ("miniature-1", "Birds, zero-shot, miniature", "A miniature"),
+    ],
+)
+def test_a_table_on_less_than_the_data_set_says_so_in_its_title(page, make_result, protocol, edition, title, words):
+    (table,) = page(make_result(protocol=protocol("cub", edition=edition))).tables
+    assert table.title == title
+    assert table.about[1].startswith(words)
+
+
+def test_results_of_an_earlier_configuration_say_so(page, plan, make_result, suite_file):
+    planned = {run.id.seed: run.config_hash for run in plan("datasets: [cub]\nmethods: [abir]\nseeds: [0, 1]\n")}
+    assert planned[0] == planned[1]
+    suite = read_suite(suite_file("datasets: [cub]\nmethods: [abir]\nseeds: [0, 1]\n"))
+    (table,) = page(*(make_result(seed=s, config_hash=planned[s]) for s in (0, 1)), suites={"tiny": suite}).tables
+    assert table.footnotes == []
+    (table,) = page(*(make_result(seed=s) for s in (0, 1)), suites={"tiny": suite}).tables
+    assert table.footnotes == ["made with an earlier configuration; retrieval-bench run tiny renews it"]
+    mixed = page(make_result(seed=0), make_result(seed=1, config_hash=planned[1]), suites={"tiny": suite})
+    assert "seed 0: made with an earlier configuration" in mixed.tables[0].footnotes[-1]
+
+
+def test_every_record_has_the_fields_that_a_page_names(page, make_result):
+    found = page(make_result())
+    assert tuple(found.records[0]) == found.fields
+    assert FORMATS["csv"](leaderboard({}, papers=PAPERS), Path()) == ",".join(found.fields) + "\n"
 
 
 @pytest.mark.parametrize("change", [{"edition": "partial-1"}, {"name": "official"}, {"image_crop": "box"}])

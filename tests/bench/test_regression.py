@@ -86,6 +86,39 @@ def test_an_update_prints_the_difference_and_keeps_the_tolerance(regress, make_r
     assert regress()[0] == 0
 
 
+def test_an_update_never_forgets_a_run(regress, make_result, store):
+    regress("--update", results=[make_result(), make_result(variant="no_se")])
+    before = (store() / "baselines/tiny.json").read_text()
+    (store() / "runs/tiny/cub/abir-no_se/s0/result.json").unlink()
+    with pytest.raises(BenchError, match=r"lack 1 run of the baseline .*\(cub/abir-no_se/s0\).*or delete the baseline"):
+        regress("--update")
+    assert (store() / "baselines/tiny.json").read_text() == before
+
+
+@pytest.mark.parametrize("tolerance", ["3", "-0.1", "1", "nan"])
+def test_a_tolerance_is_a_fraction(regress, make_result, store, tolerance):
+    with pytest.raises(BenchError, match="expected a fraction"):
+        regress("--update", f"--tolerance={tolerance}", results=[make_result()])
+    assert not (store() / "baselines").exists()
+
+
+def test_an_unknown_suite_is_named_with_the_known_ones(regress, make_result, monkeypatch, tmp_path, suite_file):
+    suite_file("datasets: [cub]\nmethods: [abir]\nseeds: [0]\n", name="tinny")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BenchError, match=r"there is no suite tiny: .* did you mean tinny\?"):
+        regress(results=[make_result(suite="other")])
+
+
+def test_results_of_an_earlier_configuration_are_pointed_out(regress, plan, make_result, monkeypatch, tmp_path):
+    (run,) = plan("datasets: [cub]\nmethods: [abir]\nseeds: [0]\n")
+    monkeypatch.chdir(tmp_path)
+    status, printed = regress("--update", results=[make_result(config_hash=run.config_hash)])
+    assert (status, "earlier configuration" in printed) == (0, False)
+    status, printed = regress(results=[make_result()])
+    assert status == 0
+    assert "1 run made with an earlier configuration than the suite's of today (cub/abir/s0)" in printed
+
+
 def test_without_a_baseline_or_results_the_next_step_is_named(regress, make_result):
     with pytest.raises(BenchError, match="--update` writes one"):
         regress(results=[make_result()])

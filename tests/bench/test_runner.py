@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from retrieval_bench.bench.errors import BenchError, RecordError
@@ -19,7 +20,10 @@ from retrieval_bench.bench.process import last_lines, locked
 from retrieval_bench.bench.progress import Progress
 from retrieval_bench.bench.results import read_result, write_result
 from retrieval_bench.bench.runner import command, find_data, log_tail, prepare, run_all, state
+from retrieval_bench.datasets import base
+from retrieval_bench.datasets.cards import load_card
 from retrieval_bench.datasets.cub import Cub200
+from retrieval_bench.datasets.miniature import MARKER, synthesize
 
 SUITE = "datasets: [cub]\nmethods: {abir: [full, no_se]}\nseeds: [0]\noptions: {trainer.max_steps: 3}\n"
 
@@ -111,6 +115,26 @@ def test_one_failure_does_not_stop_the_others_and_its_log_is_at_hand(runs, go):
     assert [outcome.ending for outcome in outcomes] == ["failed", "done"]
     assert outcomes[0].reason == "it ended with exit status 1"
     assert log_tail(runs[0])[-1] == "out of memory"
+
+
+def test_refused_options_stop_the_suite_and_the_log_says_why(runs, go):
+    body = """
+        print("usage: x\\nx: error: an older one\\nx: error: Key 'trainer.max_stepz' is not expected", file=sys.stderr)
+        sys.exit(2)
+    """
+    outcomes, printed = go(runs, body)
+    assert [outcome.ending for outcome in outcomes] == ["failed"]
+    assert outcomes[0].reason == "Key 'trainer.max_stepz' is not expected"
+    assert "1 further run did not start" in printed
+    assert not (runs[1].folder / "log.txt").exists()
+
+
+def test_the_reason_of_a_refusal_may_stand_on_the_next_line_or_nowhere(runs, go):
+    outcomes, _ = go(runs[:1], "print('x: error: Parser key \"a\":\\n  no such class'); sys.exit(2)")
+    assert outcomes[0].reason == 'Parser key "a": no such class'
+    (runs[0].folder / "log.txt").unlink()
+    outcomes, _ = go(runs[:1], "sys.exit(2)")
+    assert outcomes[0].reason == "its options were refused (exit status 2)"
 
 
 def test_a_run_killed_by_a_signal_says_so(runs, go):
@@ -205,6 +229,26 @@ def test_missing_data_stop_everything_before_the_first_run(runs, go):
     assert str(runs[0].data_root.absolute()) in str(error.value)
     assert "--data-dir" in str(error.value)
     assert not runs[0].folder.exists()
+
+
+def test_a_changed_copy_of_all_pictures_is_never_taken_for_the_original(plan, monkeypatch):
+    (run,) = plan(SUITE.replace("[full, no_se]", "[full]"))
+    synthesize("cub", run.data_root)
+    (run.data_root / MARKER).unlink()
+    counts = {p.name: Cub200(run.data_root, p.name).table.counts() for p in Cub200.protocols}
+    card = replace(load_card("cub"), counts=counts)
+    monkeypatch.setattr(base, "load_card", lambda _: card)
+    assert Cub200(run.data_root).protocol.edition == "original"
+    find_data([run])
+    for picture in run.data_root.rglob("*.jpg"):
+        with Image.open(picture) as image:
+            small = image.resize((32, 32))
+        small.save(picture)
+    with pytest.raises(BenchError, match=r"are 32x32 pixels, the originals vary: a resized copy") as error:
+        find_data([run])
+    assert str(run.data_root) in str(error.value)
+    (run.data_root / MARKER).touch()  # of a miniature nobody claims that it is the original
+    find_data([run])
 
 
 def test_absent_miniatures_are_synthesized(plan):

@@ -151,3 +151,35 @@ def test_an_option_of_no_form_is_named(plan, tmp_path, word, message):
     plan(TINY)
     with pytest.raises(BenchError, match=f"--set {word}.*{message}"):
         with_options(read_suite(next(tmp_path.rglob("tiny.yaml"))), [word])
+
+
+@pytest.mark.parametrize("option", ["lr..x", ".x", "x.", ".", "a. .b"])
+def test_an_option_with_an_empty_part_is_refused(suite_file, option):
+    suite = read_suite(suite_file("datasets: [cub]\nmethods: [abir]\nseeds: [0]\n"))
+    with pytest.raises(BenchError, match="empty part"):
+        with_options(suite, [f"{option}=2"])
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("trainer=3", r"option trainer is a group of options and cannot be 3; .*trainer\.max_steps"),
+        ("trainer=null", "option trainer is a group"),
+        ("model.init_args=x", "option model.init_args is a group"),
+        ("model.init_args=[1]", "option model.init_args is a group"),
+        ("trainer.max_steps.x=2", "trainer.max_steps is a value, not a group"),
+    ],
+)
+def test_a_value_in_the_place_of_a_group_is_refused_before_any_run(suite_file, tmp_path, assignment, message):
+    suite = read_suite(suite_file("datasets: [cub]\nmethods: [abir]\nseeds: [0]\n"))
+    with pytest.raises(BenchError, match=message):
+        expand(with_options(suite, [assignment]), output=tmp_path, data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "assignment", ["model=Other", "trainer={max_steps: 2}", "model.init_args=null", "trainer.x.y=1"]
+)
+def test_what_may_stand_for_a_group_is_left_to_the_run(suite_file, tmp_path, assignment):
+    suite = read_suite(suite_file("datasets: [cub]\nmethods: [abir]\nseeds: [0]\n"))
+    (run,) = expand(with_options(suite, [assignment]), output=tmp_path, data_dir=tmp_path)
+    assert run.overrides

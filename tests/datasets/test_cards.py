@@ -111,7 +111,7 @@ def test_every_card_has_a_reader():
 
 @pytest.mark.parametrize("find", [load_card, dataset_class])
 def test_an_unknown_name_lists_the_known_ones_and_suggests_the_closest(find):
-    with pytest.raises(DataError, match=r"'cars'; did you mean 'cars196'\?; known: .*cub"):
+    with pytest.raises(DataError, match=r"'cars'; did you mean 'cars196'\? Known: .*cub"):
         find("cars")
 
 

@@ -77,6 +77,33 @@ def test_list_finds_sets_in_the_folder_of_the_environment(sop, monkeypatch, caps
     assert here == dict.fromkeys(DATASETS) | {"sop": str(sop)}
 
 
+def test_list_shows_landmarks_among_distractors_only_with_the_distractors(tmp_path, capsys):
+    def here():
+        assert run("list", "--root", tmp_path, "--json") == 0
+        return {row["name"] for row in json.loads(capsys.readouterr().out) if row["root"]}
+
+    (tmp_path / "oxford5k" / "gt").mkdir(parents=True)
+    (tmp_path / "oxford5k" / "gt" / "balliol_1_query.txt").write_text("oxc1_balliol_000001 1 2 3 4\n")
+    (tmp_path / "flickr100k").mkdir()
+    (tmp_path / "flickr100k" / "README.txt").touch()
+    assert here() == {"oxford5k"}
+    (tmp_path / "flickr100k" / "oxc1_100k" / "tower").mkdir(parents=True)
+    (tmp_path / "flickr100k" / "oxc1_100k" / "tower" / "tower_000001.jpg").touch()
+    assert here() == {"oxford5k", "oxford105k", "flickr100k"}
+
+
+def test_missing_distractors_name_no_option_of_other_commands(tmp_path):
+    (tmp_path / "gt").mkdir()
+    (tmp_path / "gt" / "balliol_1_query.txt").write_text("oxc1_balliol_000001 1 2 3 4\n")
+    for kind in ("good", "ok", "junk"):
+        (tmp_path / "gt" / f"balliol_1_{kind}.txt").write_text("")
+    (tmp_path / "jpg").mkdir()
+    (tmp_path / "jpg" / "balliol_000001.jpg").touch()
+    with pytest.raises(DatasetNotFoundError, match="Unpack Flickr100k") as error:
+        run("info", "oxford105k", "--root", tmp_path)
+    assert "--data." not in str(error.value)
+
+
 def test_info_counts_each_role_beside_the_published_numbers(sop, capsys):
     assert run("info", "sop", "--root", sop) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("zero-shot")]

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from retrieval_bench.datasets import dataset_class
+from retrieval_bench.datasets import base, dataset_class
 from retrieval_bench.datasets import download as download_module
 from retrieval_bench.datasets.cards import Archive, Card, load_card
+from retrieval_bench.datasets.cub import Cub200
 from retrieval_bench.datasets.download import download, fetch, is_complete
 from retrieval_bench.datasets.errors import DataError
 from retrieval_bench.datasets.miniature import MARKER, synthesize
+from retrieval_bench.datasets.subset import cut_subset
 
 CONTENT = bytes(i * i % 251 for i in range(200_000))
 
@@ -216,6 +218,7 @@ def cub(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card
     monkeypatch.setattr("retrieval_bench.datasets.miniature.cub.IMAGES_PER_CLASS", 2)
     source = synthesize("cub", tmp_path / "source")
     (source / MARKER).unlink()
+    counts = {p.name: dataset_class("cub")(source, p.name).table.counts() for p in Cub200.protocols}
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         tar.add(source / "CUB_200_2011", "CUB_200_2011")
@@ -227,9 +230,10 @@ def cub(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card
         bytes=len(packed.getvalue()),
         md5=hashlib.md5(packed.getvalue()).hexdigest(),
     )
-    facts = {**vars(load_card("cub")), "archives": (archive,)}
+    facts = {**vars(load_card("cub")), "archives": (archive,), "counts": counts}
     card = Card(**facts)
-    monkeypatch.setattr(download_module, "load_card", lambda _: card)
+    for module in (base, download_module):
+        monkeypatch.setattr(module, "load_card", lambda _: card)
     return card
 
 
@@ -263,6 +267,19 @@ def test_a_data_set_that_lost_a_picture_is_completed(cub: Card, tmp_path: Path):
     download("cub", tmp_path / "cub")
     assert lost.is_file()
     assert is_complete("cub", tmp_path / "cub")
+
+
+def test_a_miniature_or_a_part_is_never_taken_for_the_data_set(server: Server, cub: Card, tmp_path: Path):
+    drawn = synthesize("cub", tmp_path / "drawn")
+    with pytest.raises(DataError, match=r"holds a miniature of CUB.*\(edition miniature-.*--root"):
+        download("cub", drawn)
+    part = cut_subset(dataset_class("cub")(drawn), tmp_path / "part", classes=2, images_per_class=2)
+    with pytest.raises(DataError, match=r"holds a part of CUB.*\(edition partial-.*--root"):
+        download("cub", part)
+    dataset_class("cub")(part).image_path(0).unlink()  # still no place to unpack into
+    with pytest.raises(DataError, match="holds a part of CUB"):
+        download("cub", part)
+    assert server.asked == []
 
 
 def test_too_little_room_is_said_before_anything_is_fetched(

@@ -199,3 +199,10 @@ def test_checking_a_picture_does_not_import_torch(tmp_path: Path):
         "assert check_image(pathlib.Path(sys.argv[1])) is None; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.jpg")], check=True)
+
+
+def test_a_missing_picture_is_named_without_advice_on_data_sets(tmp_path: Path):
+    for load in (load_image, open_rgb):
+        with pytest.raises(UnreadableImageError) as caught:
+            load(tmp_path / "a.jpg")
+        assert str(caught.value) == f"{tmp_path / 'a.jpg'}: there is no such file"

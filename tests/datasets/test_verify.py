@@ -11,6 +11,7 @@ from retrieval_bench.datasets import base
 from retrieval_bench.datasets import verify as verify_module
 from retrieval_bench.datasets.cards import load_card
 from retrieval_bench.datasets.errors import DataError
+from retrieval_bench.datasets.miniature import MARKER
 from retrieval_bench.datasets.verify import Difference, verify
 
 IMAGES = 24  # half of them of class 1, half of class 101
@@ -72,6 +73,17 @@ def test_wrong_counts_are_named_for_each_protocol(root):
     assert differences[0].expected == load_card("cub").counts["zero-shot"]
     assert "partial-" in differences[0].todo
     assert "official: train 12 images of 2 classes instead of 5,994 images of 200 classes" in differences[1].what
+
+
+def test_a_miniature_is_said_to_be_one_and_never_to_be_unpacked_again(root):
+    (root / MARKER).write_text("data set: cub\n")
+    (root / "images" / "1.jpg").unlink()
+    (root / "images" / "2.jpg").write_bytes(b"")
+    differences = verify("cub", root)
+    assert [d.kind for d in differences] == ["counts", "counts", "counts", "missing", "unreadable"]
+    assert all(d.todo.startswith("This is a miniature") for d in differences)
+    assert "miniature-" in differences[0].todo
+    assert not any("npack" in d.todo for d in differences)
 
 
 def test_missing_pictures_are_counted_and_named(root, whole):

@@ -9,6 +9,12 @@ import pytest
 from retrieval_bench.datasets.miniature import synthesize
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning writes into the working folder where it is told no other."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")

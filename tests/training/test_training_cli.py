@@ -39,7 +39,7 @@ def test_every_shipped_abir_config_trains_and_scores(variant, miniature, run_fol
     assert main(["benchmark", *stack(*files), *SMALL, *ABIR_SMALL, *root]) == 0
     result = read_result(folder / "result.json")
     assert result.protocol.name == ("official" if "seen" in variant else "zero-shot")
-    assert result.protocol.edition.startswith("partial-")
+    assert result.protocol.edition.startswith("miniature-")
     assert result.cost.bytes_per_image == 2048
     assert result.config["model"]["init_args"]["optimizer"]["init_args"]["lr"] == 1e-5
     assert "trained for 1 iterations" in result.notes
