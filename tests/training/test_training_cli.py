@@ -104,7 +104,14 @@ def test_an_unreadable_picture_is_one_line_also_from_a_worker(miniature, tmp_pat
 
 
 def test_scoring_a_part_of_the_images_is_refused(miniature, capsys):
-    words = ["--data.init_args.root", str(miniature), "--trainer.limit_test_batches", "1", "--trainer.logger", "false"]
+    words = [
+        "--data.init_args.root",
+        str(miniature),
+        "--trainer.limit_test_batches",
+        "0.5",
+        "--trainer.logger",
+        "false",
+    ]
     assert main(["test", *stack("methods/abir.yaml"), *SMALL, *ABIR_SMALL, *words]) == 1
     assert "56 of 120 evaluation images were not described" in capsys.readouterr().err
 
