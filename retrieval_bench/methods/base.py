@@ -59,10 +59,6 @@ class RetrievalMethod(LightningModule, ABC):
         if self.trainer.ckpt_path is None:
             self.fit_statistics()
 
-    def departures(self) -> list[str]:
-        """What differs from the paper's setting for another reason than an ablation; footnotes of the result."""
-        return []
-
     def _start_evaluation(self) -> None:
         self._shards, self._speeds = [], []
 
@@ -124,7 +120,7 @@ class RetrievalMethod(LightningModule, ABC):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
         shards = _gather(self._shards)
         self._start_evaluation()
-        described = {int(i) for shard in shards for i in shard.image}
+        described = set().union(*(shard.image.tolist() for shard in shards))
         if missing := len(data.evaluation_rows) - len(described):
             raise OptionError(
                 f"{missing} of {len(data.evaluation_rows)} evaluation images were not described, and scores need all: "
@@ -136,7 +132,7 @@ class RetrievalMethod(LightningModule, ABC):
         self.evaluation = self.trainer.strategy.broadcast(self.evaluation)
         assert self.evaluation is not None
         for name, value in self.evaluation.metrics.items():
-            # Equal on all processes, so their mean is exact; the progress bar shows the main one.
+            # Equal on all processes; the progress bar shows the main one.
             self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, sync_dist=True)
 
     def parameter_groups(self) -> list[dict[str, Any]]:

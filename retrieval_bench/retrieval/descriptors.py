@@ -82,15 +82,16 @@ class Descriptors:
         kinds = {(s.metric, s.data.shape[1], s.boxes is None) for s in shards}
         if len(kinds) > 1:
             raise ValueError(f"shards of different kinds cannot be merged: {sorted(map(str, kinds))}")
-        seen = torch.empty(0, dtype=torch.int64)
-        fresh: list[Descriptors] = []
-        for shard in shards:
-            fresh.append(shard._rows(torch.isin(shard.image, seen, invert=True).nonzero().squeeze(1)))
-            seen = torch.cat([seen, torch.unique(fresh[-1].image)])
-        image = torch.cat([s.image for s in fresh])
-        boxes = None if fresh[0].boxes is None else torch.cat([s.boxes for s in fresh if s.boxes is not None])
-        joined = cls(torch.cat([s.data for s in fresh]), image, fresh[0].metric, boxes)
-        return joined._rows(torch.argsort(image, stable=True))
+        image = torch.cat([s.image for s in shards])
+        boxes = None if shards[0].boxes is None else torch.cat([s.boxes for s in shards if s.boxes is not None])
+        joined = cls(torch.cat([s.data for s in shards]), image, shards[0].metric, boxes)
+        shard = torch.repeat_interleave(torch.tensor([len(s) for s in shards]))
+        # A stable sort leaves an image's rows in the order of the shards: the first one names the shard that counts.
+        order = torch.argsort(image, stable=True)
+        fresh = torch.ones(len(order), dtype=torch.bool)
+        fresh[1:] = image[order][1:] != image[order][:-1]
+        counts = shard[order][fresh][fresh.cumsum(0) - 1]
+        return joined._rows(order[shard[order] == counts])
 
     def save(self, path: Path) -> None:
         """Write an uncompressed ``.npz`` file; nothing half-written is left behind."""

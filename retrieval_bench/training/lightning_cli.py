@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from retrieval_bench.datamodules import RetrievalDataModule
 from retrieval_bench.errors import RetrievalBenchError
@@ -69,7 +69,6 @@ def run(args: Sequence[str]) -> None:
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_class=BenchmarkTrainer,
-            save_config_callback=SaveConfigCallback,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
             parser_kwargs={"prog": "retrieval-bench"},

@@ -1,4 +1,4 @@
-"""From a finished run to its result: numbers, provenance, departures from the paper, cost."""
+"""From a finished run to its result: numbers, provenance, how it was trained, cost."""
 
 import resource
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ def make_result(
             training_seconds=trainer.callback(TrainingTime).seconds,
             peak_memory_mib=_peak_memory_mib(),
         ),
-        notes=(*identity.notes, *model.departures(), *_trainer_departures(trainer)),
+        notes=(*identity.notes, *_how_it_was_trained(trainer)),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -80,7 +80,7 @@ def save_per_query(path: Path, evaluation: Evaluation) -> None:
     partial.replace(path)
 
 
-def _trainer_departures(trainer: "BenchmarkTrainer") -> list[str]:
+def _how_it_was_trained(trainer: "BenchmarkTrainer") -> list[str]:
     processes = trainer.world_size
     shared = f"{processes} processes: as many batches a step, pairs within each" if processes > 1 else ""
     reduced = "" if str(trainer.precision).startswith("32") else f"computed in {trainer.precision}"

@@ -56,7 +56,7 @@ class BenchmarkTrainer(Trainer):
         for callback in self.callbacks:  # type: ignore[attr-defined]  # Lightning sets it
             if isinstance(callback, kind):
                 return callback
-        raise LookupError(f"this trainer has no {kind.__name__}; give it a run_dir")
+        raise LookupError(f"this trainer has no {kind.__name__}")
 
     def benchmark(self, model: RetrievalMethod, datamodule: LightningDataModule) -> None:
         """Train (or go on training), test, and write the result into the run's folder.

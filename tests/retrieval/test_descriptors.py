@@ -98,3 +98,20 @@ def test_shards_of_different_kinds_are_refused():
 def test_wrong_types_and_shapes_are_refused(data, image, metric, boxes):
     with pytest.raises(ValueError, match="must"):
         Descriptors(data, image, metric, boxes)
+
+
+def test_merging_equals_taking_shard_after_shard():
+    generator = torch.Generator().manual_seed(0)
+    shards = [
+        Descriptors(torch.rand(n, 2, generator=generator), torch.randint(0, 9, (n,), generator=generator))
+        for n in (5, 0, 7, 1, 6)
+    ]
+    kept: dict[int, list[list[float]]] = {}
+    for shard in shards:
+        fresh: dict[int, list[list[float]]] = {}
+        for image, row in zip(shard.image.tolist(), shard.data.tolist(), strict=True):
+            fresh.setdefault(image, []).append(row)
+        kept = {**fresh, **kept}
+    merged = Descriptors.merge(shards)
+    assert merged.image.tolist() == [image for image in sorted(kept) for _ in kept[image]]
+    assert merged.data.tolist() == [row for image in sorted(kept) for row in kept[image]]
