@@ -40,7 +40,8 @@ class RetrievalDataModule(LightningDataModule):
     A batch is a dictionary of ``image (B, 3, H, W)``, ``label (B,)`` and ``index (B,)``, the row in the table, both
     int64, and, if the table has boxes, ``box (B, 4)`` float32: x1, y1, x2, y2 in pixels of ``image``. Loaders give
     uint8 images; they become float32 on the device. In training the labels count from 0 to ``num_classes - 1``; in
-    evaluation they are the table's.
+    evaluation they are the table's. Where the protocol crops the activations of queries, ``window (B, 4)`` is the part
+    of the picture that counts, in the same pixels; the whole picture for all that are no queries.
 
     Attributes:
         dataset_class: The data set of a subclass.
@@ -155,10 +156,44 @@ class RetrievalDataModule(LightningDataModule):
         return self._loader(images, batch_sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Every query and gallery picture once over all ranks, those that keep their aspect in batches of one shape."""
+        """Every query and gallery picture once over all ranks."""
+        return self.picture_dataloader(self.evaluation_rows)
+
+    def picture_dataloader(self, rows: IntArray) -> DataLoader[Batch]:
+        """Pictures as they are evaluated, each once over all ranks; those that keep their aspect share a shape a batch.
+
+        Args:
+            rows: Which rows of the table.
+        """
+        return self._evaluation_loader(self._source(), self.table.label, rows)
+
+    @property
+    def reference_name(self) -> str:
+        """What ``reference_dataloader`` shows, in words, for the notes of a result."""
+        return f"the {len(self.table.rows('train')):,} training pictures of {self.dataset.name}"
+
+    def reference_dataloader(self) -> DataLoader[Batch]:
+        """The pictures that statistics are learned from: those of training, as they are evaluated.
+
+        Batches come from the host as the loader makes them: ``prepared`` makes them what the network sees.
+
+        Raises:
+            OptionError: If there are none.
+        """
+        rows = self.table.rows("train")
+        if not len(rows):
+            raise OptionError(f"{self.dataset.name} has no training pictures that statistics could be learned from")
+        return self.picture_dataloader(rows)
+
+    def prepared(self, batch: Batch, device: torch.device) -> Batch:
+        """A loader's batch on a device, its pixels turned into the network's values, as Lightning does by itself."""
+        moved = {key: value.to(device) for key, value in batch.items()}
+        return self.on_after_batch_transfer(moved, 0)
+
+    def _evaluation_loader(self, source: PictureSource, label: IntArray, rows: IntArray) -> DataLoader[Batch]:
         rank, world_size = self._place()
-        rows, recipe, source = self.evaluation_rows, self._recipe(), self._source()
-        images = EvaluationImages(source, self.table.label, rows, recipe)
+        recipe = self._recipe()
+        images = EvaluationImages(source, label, rows, recipe)
         if isinstance(source, DecodedPictures) and recipe.crop is None and not isinstance(recipe.resize, tuple):
             shapes = picture_shapes(source, rows)
             by_shape = ShapeBatchSampler(shapes, self.eval_batch_size, rank=rank, world_size=world_size)
@@ -175,8 +210,10 @@ class RetrievalDataModule(LightningDataModule):
         return self.val_dataloader()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Turn pixels into the network's values, on the device."""
+        """Turn pixels into the network's values, on the device, and name the box what it is there for."""
         del dataloader_idx
+        if self.protocol.query_crop == "activations" and "box" in batch:
+            batch = {**batch, "window": batch["box"]}
         return {**batch, "image": normalize(batch["image"].contiguous(), self._recipe().family)}
 
     def _loader(self, images: Dataset[Batch], **batches: Any) -> DataLoader[Batch]:

@@ -196,3 +196,10 @@ def test_batches_are_pixels_on_the_host_until_they_are_normalized(seven):
     assert torch.equal(ready["image"], normalize(batch["image"], "torchvision"))
     assert batch["image"].dtype == torch.uint8
     assert torch.equal(ready["index"], batch["index"])
+
+
+def test_statistics_are_learned_from_the_training_pictures_as_they_are_evaluated(seven):
+    data = seven
+    seen = sorted(row for batch in data.reference_dataloader() for row in batch["index"].tolist())
+    assert seen == data.table.rows("train").tolist()
+    assert data.reference_name == f"the {len(seen)} training pictures of colours"

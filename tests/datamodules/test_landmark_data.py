@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser
 
 from retrieval_bench.datamodules import Oxford5kDataModule, RetrievalDataModule
 from retrieval_bench.datamodules.oxford_paris import LandmarkDataModule
+from retrieval_bench.datasets.errors import DatasetNotFoundError
 from retrieval_bench.datasets.images import load_image
 from retrieval_bench.datasets.miniature import oxford_paris as writer
 from retrieval_bench.datasets.miniature import synthesize
@@ -105,3 +106,28 @@ def test_five_real_landmarks_make_batches_of_one_shape(shared):
     data.preprocessing = Preprocessing(MaxSide(256))
     rows = [row for batch in data.val_dataloader() for row in batch["index"].tolist()]
     assert sorted(rows) == list(range(33))
+
+
+def test_only_where_activations_are_cropped_a_batch_says_which_part_counts(module):
+    for protocol, expected in (("crop-i", False), ("crop-x", True), ("full", False)):
+        data = module(protocol)
+        for batch in data.val_dataloader():
+            prepared = data.prepared(batch, torch.device("cpu"))
+            assert ("window" in prepared) == expected
+            if expected:
+                assert torch.equal(prepared["window"], batch["box"])
+
+
+def test_statistics_are_learned_from_the_whole_database_of_the_other_city(module):
+    data = module("crop-i")
+    table = data.reference.table
+    seen = sorted(row for batch in data.reference_dataloader() for row in batch["index"].tolist())
+    assert data.reference.name == "paris6k"
+    assert seen == table.rows("gallery").tolist()
+    assert data.reference_name == f"the {len(seen):,} pictures of paris6k"
+
+
+def test_an_other_city_that_is_missing_is_named_with_its_option(oxford, tmp_path):
+    data = Oxford5kDataModule(root=oxford, reference_root=tmp_path / "nowhere", num_workers=0)
+    with pytest.raises(DatasetNotFoundError, match="nowhere"):
+        _ = data.reference
