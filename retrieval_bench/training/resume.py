@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -21,6 +22,45 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial = Path(f"{path}.part")
         super().save_checkpoint(checkpoint, partial, storage_options)
         partial.replace(path)
+
+
+class LastCheckpoint(Checkpoint):
+    """Writes ``last.ckpt`` after every epoch, and keeps no other: there is no validation split to choose by.
+
+    Lightning's ModelCheckpoint writes its last one only together with others, and both write in the middle of what
+    Lightning counts as an epoch, into which it does not find back exactly. Ours says that the epoch is over.
+
+    Args:
+        run_dir: The run's folder; by default that of Lightning's logger.
+    """
+
+    def __init__(self, run_dir: Path | None) -> None:
+        self._run_dir = run_dir
+        self._saving = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it; Lightning calls this when all else of the epoch is done."""
+        del pl_module
+        folder = self._run_dir or Path(trainer.log_dir or trainer.default_root_dir)
+        self._saving = True
+        trainer.save_checkpoint(folder / "checkpoints" / "last.ckpt")
+        self._saving = False
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Count the epoch as completed, and no batch of the next one as begun."""
+        del pl_module
+        if not self._saving:
+            return
+        loops = checkpoint["loops"]["fit_loop"]
+        for count in (loops["epoch_progress"]["current"], loops["epoch_progress"]["total"]):
+            count["completed"] = count["processed"]
+        loops["epoch_loop.batch_progress"]["is_last_batch"] = False
+        optimizer = loops["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]
+        begun = [loops["epoch_loop.batch_progress"], loops["epoch_loop.scheduler_progress"], *optimizer.values()]
+        for progress in begun:
+            progress["current"] = dict.fromkeys(progress["current"], 0)
+        if trainer.max_steps != -1:  # Lightning counts one more when it goes on towards a number of steps
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
 
 class RandomState(Callback):

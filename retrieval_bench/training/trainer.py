@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningDataModule, Trainer, seed_everything
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
@@ -14,9 +13,12 @@ from retrieval_bench.bench.files import write_whole
 from retrieval_bench.bench.results import RESULT_FILE, write_result
 from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.base import RetrievalMethod
+from retrieval_bench.methods.phases import PhasedMethod
+from retrieval_bench.retrieval.postprocessing import PostProcessing
+from retrieval_bench.training.first_phase import SharedFirstPhase, first_phase_file
 from retrieval_bench.training.identity import RunIdentity
 from retrieval_bench.training.result import make_result, save_per_query
-from retrieval_bench.training.resume import AtomicCheckpointIO, BestOnTest, RandomState, TrainingTime
+from retrieval_bench.training.resume import AtomicCheckpointIO, BestOnTest, LastCheckpoint, RandomState, TrainingTime
 
 PER_QUERY_FILE = "per_query.npz"
 _BEFORE_FILE = "before.json"
@@ -29,10 +31,23 @@ class BenchmarkTrainer(Trainer):
         args: Passed to Lightning's Trainer.
         run_dir: Where everything of the run goes: checkpoints, log, result. Without it Lightning's own places are used.
         wandb: Whether to log to Weights & Biases as well; offline unless WANDB_MODE says ``online``.
+        first_phases: A folder of first phases, for methods that are trained in two: a run starts from the one that it
+            shares with an earlier run, or leaves its own there. Empty it when the code of the method changes.
+        postprocessing: Steps between descriptors and scores, one after the other, in every evaluation.
         kwargs: Passed to Lightning's Trainer.
     """
 
-    def __init__(self, *args: Any, run_dir: str | None = None, wandb: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        run_dir: str | None = None,
+        wandb: bool = False,
+        first_phases: str | None = None,
+        postprocessing: list[PostProcessing] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.postprocessing = tuple(postprocessing or ())
+        self.first_phases = Path(first_phases) if first_phases else None
         self.run_dir = Path(run_dir) if run_dir else None
         self.identity = RunIdentity.read(self.run_dir) if self.run_dir else None
         self.resolved_config: dict[str, Any] = {}
@@ -44,7 +59,7 @@ class BenchmarkTrainer(Trainer):
         kwargs["plugins"] = [*_as_list(kwargs.get("plugins")), AtomicCheckpointIO()]
         kwargs["callbacks"] = [*_as_list(kwargs.get("callbacks")), RandomState(), TrainingTime(), BestOnTest()]
         if kwargs.get("enable_checkpointing") is not False:
-            kwargs["callbacks"].append(_keep_last(self.run_dir))
+            kwargs["callbacks"].append(LastCheckpoint(self.run_dir))
         super().__init__(*args, **kwargs)
 
     def callback(self, kind: type[Callback]) -> Any:
@@ -74,11 +89,22 @@ class BenchmarkTrainer(Trainer):
         before = self._measure_untrained(model, datamodule) if self.identity.compare_untrained else None
         # Measuring must not move the random numbers that training draws.
         seed_everything(self.identity.seed, workers=True, verbose=False)
-        self.fit(model, datamodule=datamodule, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+        start = last if last.is_file() else self._shared_first_phase(model, datamodule, last)
+        self.fit(model, datamodule=datamodule, ckpt_path=str(start) if start else None, weights_only=True)
         if not last.is_file():  # what is only fitted trains for no epoch, and Lightning writes no checkpoint then
             self.save_checkpoint(last)
         self.test(model, datamodule=datamodule, verbose=False)
         self._write(model, datamodule, before)
+
+    def _shared_first_phase(self, model: RetrievalMethod, datamodule: Any, last: Path) -> Path | None:
+        """The checkpoint of the first phase if another run has left it; otherwise this one will."""
+        if self.first_phases is None or not isinstance(model, PhasedMethod):
+            return None
+        file = first_phase_file(self.first_phases, self, model, datamodule)
+        if file.is_file():
+            return file
+        self.callbacks.append(SharedFirstPhase(file, last))  # type: ignore[attr-defined]  # Lightning sets it
+        return None
 
     def _measure_untrained(self, model: RetrievalMethod, datamodule: LightningDataModule) -> dict[str, float]:
         assert self.run_dir is not None
@@ -122,18 +148,6 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _keep_last(run_dir: Path | None) -> ModelCheckpoint:
-    """Only the last checkpoint counts: these benchmarks have no validation split to choose a better one by."""
-    return ModelCheckpoint(
-        dirpath=run_dir / "checkpoints" if run_dir else None,
-        save_last=True,
-        save_top_k=0,
-        every_n_epochs=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
 
 
 def _loggers(folder: Path, identity: RunIdentity | None, *, wandb: bool) -> list[Logger]:

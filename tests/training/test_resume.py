@@ -35,9 +35,23 @@ def restless() -> Restless:
 
 
 METHODS = {**CASES, "restless": restless}
+FITTED = sorted(name for name, make in CASES.items() if not make().configure_optimizers())
+TRAINED = sorted(CASES.keys() - FITTED)
+
+
+class Steps(Callback):
+    """Counts the steps of one piece of a run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_train_batch_end(self, *args) -> None:
+        self.count += 1
 
 
 class KillAt(Callback):
+    """At the end of a step; at step 0 before the test."""
+
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -45,8 +59,14 @@ class KillAt(Callback):
         if trainer.global_step == self.step:
             raise Killed
 
+    def on_test_start(self, *args) -> None:
+        if self.step == 0:
+            raise Killed
 
-def benchmark(folder: Path, data: Path, name: str, workers: int = 0, kill_at: int | None = None) -> None:
+
+def benchmark(folder: Path, data: Path, name: str, workers: int = 0, kill_at: int | None = None) -> int:
+    """Make a run, or go on with it; returns how many steps it took."""
+    steps = Steps()
     seed_everything(0, workers=True, verbose=False)
     method = METHODS[name]()
     trainer = BenchmarkTrainer(
@@ -59,21 +79,22 @@ def benchmark(folder: Path, data: Path, name: str, workers: int = 0, kill_at: in
         log_every_n_steps=1,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[] if kill_at is None else [KillAt(kill_at)],
+        callbacks=[steps] if kill_at is None else [KillAt(kill_at)],
     )
     # 120 training images in batches of 40: three steps an epoch.
     module = CubDataModule(data, classes_per_batch=8, images_per_class=5, num_workers=workers)
     trainer.benchmark(method, module)
+    return steps.count
 
 
-@pytest.mark.parametrize(("name", "workers"), [*((name, 2) for name in sorted(CASES)), ("restless", 0)])
+@pytest.mark.parametrize(("name", "workers"), [*((name, 2) for name in TRAINED), ("restless", 0)])
 def test_a_run_killed_within_an_epoch_ends_as_if_it_had_not_been(name, workers, miniature, run_folder):
     whole, cut = run_folder("whole", compare_untrained=True), run_folder("cut", compare_untrained=True)
     benchmark(whole, miniature, name, workers)
     with pytest.raises(Killed):
         benchmark(cut, miniature, name, workers, kill_at=5)
     assert not (cut / "result.json").exists()
-    benchmark(cut, miniature, name, workers)
+    assert benchmark(cut, miniature, name, workers) == 5  # from the end of the first epoch on: 3 of 8 were kept
 
     one, other = read_result(whole / "result.json"), read_result(cut / "result.json")
     assert one.metrics == other.metrics
@@ -84,6 +105,18 @@ def test_a_run_killed_within_an_epoch_ends_as_if_it_had_not_been(name, workers, 
     assert all(torch.equal(value, b["state_dict"][key]) for key, value in a["state_dict"].items())
     x, y = (np.load(f / "per_query.npz") for f in (whole, cut))
     assert all(np.array_equal(x[key], y[key]) for key in x.files)
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_a_run_killed_before_its_test_does_not_fit_again(name, miniature, run_folder, monkeypatch):
+    whole, cut = run_folder("whole"), run_folder("cut")
+    benchmark(whole, miniature, name)
+    with pytest.raises(Killed):
+        benchmark(cut, miniature, name, kill_at=0)
+    monkeypatch.setattr(getattr(methods, name), "fit_statistics", None)  # whoever calls it now fails
+    benchmark(cut, miniature, name)
+    one, other = read_result(whole / "result.json"), read_result(cut / "result.json")
+    assert one.metrics == other.metrics
 
 
 def test_a_finished_run_that_lost_its_result_is_only_tested_again(miniature, run_folder):
