@@ -33,7 +33,7 @@ class CachedPictures(Dataset[Picture]):
     """The pictures of ``DecodedPictures``, decoded once and read back.
 
     The file holds ``(n, h, w, 3)`` uint8 pixels, then ``(n, 4)`` float32 boxes. Its name carries a hash of all that its
-    pixels come from: the table, the length of each picture file, the crop, the size and the libraries. Any number of
+    pixels come from: the table, the length of each picture file, the crops, the size and the libraries. Any number of
     processes may ask for it at once: one builds it under a file lock, the others wait; it appears whole or not at all.
 
     Args:
@@ -149,6 +149,7 @@ def _key(decoded: DecodedPictures) -> str:
         "table": dataset.table.fingerprint,
         "bytes": [_length(dataset.image_path(row)) for row in range(len(decoded))],
         "crop": [dataset.protocol.image_crop, dataset.protocol.query_crop],
+        "boxes": decoded.salient.box.tolist() if decoded.salient is not None else None,
         "resize": decoded.resize,
         "packages": [importlib.metadata.version(name) for name in _PIXEL_MAKERS],
     }

@@ -22,7 +22,9 @@ from retrieval_bench.datamodules.transforms import (
     scale_box,
 )
 from retrieval_bench.datasets.base import RetrievalDataset
+from retrieval_bench.datasets.errors import DataError
 from retrieval_bench.datasets.images import image_size, load_image
+from retrieval_bench.datasets.saliency_boxes import TableBoxes, read_boxes
 from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import Preprocessing
 
@@ -54,14 +56,19 @@ class DecodedPictures(Dataset[Picture]):
 
     Where the protocol crops queries, the whole picture is resized and the box is then cut out of it, so that a query
     and the database are seen at one scale. A method that wants pictures of one size alone gets the box stretched to it.
+    Saliency boxes cut the decoded picture; it is then treated as if it had never been larger.
 
     Args:
         dataset: Where the pictures lie.
-        preprocessing: The recipe; of it only ``resize`` is applied here.
+        preprocessing: The recipe; of it only ``boxes`` and ``resize`` are applied here.
+
+    Attributes:
+        salient: The recipe's saliency boxes, one a row.
 
     Raises:
         OptionError: If the recipe cannot be followed, or the protocol crops to boxes that the table does not have, or
-            crops queries that are also searched.
+            crops queries that are also searched, or both the protocol and the recipe crop.
+        DataError: If there are no saliency boxes of these pictures in the recipe's file.
     """
 
     def __init__(self, dataset: RetrievalDataset, preprocessing: Preprocessing) -> None:
@@ -90,6 +97,14 @@ class DecodedPictures(Dataset[Picture]):
             raise OptionError(
                 f"protocol {protocol.name!r} of {protocol.dataset} crops pictures to boxes, but its table has none"
             )
+        self.salient: TableBoxes | None = None
+        if preprocessing.boxes is not None:
+            if (self._cropped | self._cut_later).any():
+                raise OptionError(
+                    f"protocol {protocol.name!r} of {protocol.dataset} crops pictures itself: "
+                    f"use another protocol, or the method without the saliency boxes {preprocessing.boxes}"
+                )
+            self.salient = read_boxes(preprocessing.boxes, dataset)
 
     def __len__(self) -> int:
         return len(self._cropped)
@@ -103,6 +118,10 @@ class DecodedPictures(Dataset[Picture]):
             box = np.array([0, 0, image.shape[2], image.shape[1]], np.float32)
         elif boxes is not None:
             box = boxes[row]
+        if self.salient is not None:
+            window = self._salient_window(row, image.shape[1], image.shape[2])
+            image = window.cut(image)
+            box = window.move(box) if box is not None else None
         resized = resize_image(image, self.resize)
         if box is not None:
             box = scale_box(box, (image.shape[1], image.shape[2]), (resized.shape[1], resized.shape[2]))
@@ -118,11 +137,25 @@ class DecodedPictures(Dataset[Picture]):
         if boxes is not None and self._cropped[row]:
             window = box_window(height, width, boxes[row])
             height, width = window.height, window.width
+        if self.salient is not None:
+            window = self._salient_window(row, height, width)
+            height, width = window.height, window.width
         high, wide = resized_size(height, width, self.resize)
         if boxes is not None and self._cut_later[row]:
             window = box_window(high, wide, scale_box(boxes[row], (height, width), (high, wide)))
             return window.height, window.width
         return high, wide
+
+    def _salient_window(self, row: int, height: int, width: int) -> Window:
+        assert self.salient is not None
+        expected_width, expected_height = self.salient.size[row]
+        if (height, width) != (expected_height, expected_width):
+            raise DataError(
+                f"{self.dataset.image_path(row)} is {width}x{height} pixels, its saliency box was found on "
+                f"{expected_width}x{expected_height}: make the boxes of this edition of the pictures with "
+                f"`retrieval-bench saliency {self.dataset.name} --root {self.dataset.root} --output FOLDER`"
+            )
+        return box_window(height, width, self.salient.box[row])
 
 
 def picture_shapes(pictures: DecodedPictures, rows: IntArray) -> IntArray:

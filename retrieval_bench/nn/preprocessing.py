@@ -1,6 +1,7 @@
 """What a network expects to see: how pictures are resized, cropped, flipped and normalised."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -68,12 +69,14 @@ class Preprocessing:
         flip: Probability of a horizontal flip in training.
         family: Which convention the pixel values follow: ``torchvision`` (RGB in 0..1, mean and standard deviation of
             ImageNet) or ``caffe`` (BGR in 0..255, mean only).
+        boxes: A file of saliency boxes: before all else every picture is cropped to its own. None for whole pictures.
     """
 
     resize: Resize
     crop: int | None = None
     flip: float = 0.5
     family: WeightsFamily = "torchvision"
+    boxes: Path | None = None
 
 
 _RGB_MEAN = (0.485, 0.456, 0.406)
@@ -97,3 +100,20 @@ def normalize(image: Tensor, family: WeightsFamily) -> Tensor:
     mean = torch.tensor(_RGB_MEAN, device=image.device).view(3, 1, 1)
     std = torch.tensor(_RGB_STD, device=image.device).view(3, 1, 1)
     return (image.float() / 255 - mean) / std
+
+
+def denormalize(image: Tensor, family: WeightsFamily) -> Tensor:
+    """Turn the values that a family of weights sees back into colours.
+
+    Args:
+        image: ``(B, 3, H, W)`` or ``(3, H, W)`` as ``normalize`` makes it.
+        family: See ``Preprocessing``.
+
+    Returns:
+        float32 of the same shape: RGB from 0 to 255.
+    """
+    if family == "caffe":
+        return (image.float() + torch.tensor(_BGR_MEAN, device=image.device).view(3, 1, 1)).flip(-3)
+    mean = torch.tensor(_RGB_MEAN, device=image.device).view(3, 1, 1)
+    std = torch.tensor(_RGB_STD, device=image.device).view(3, 1, 1)
+    return (image.float() * std + mean) * 255

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from retrieval_bench.nn.preprocessing import normalize
+from retrieval_bench.nn.preprocessing import denormalize, normalize
 
 
 def pixel(red: int, green: int, blue: int) -> torch.Tensor:
@@ -24,3 +24,10 @@ def test_caffe_family_is_blue_green_red_with_the_mean_taken_off():
 def test_a_batch_equals_its_pictures(family):
     image = torch.randint(0, 256, (4, 3, 5, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(normalize(image, family), torch.stack([normalize(x, family) for x in image]))
+
+
+@pytest.mark.parametrize("family", ["torchvision", "caffe"])
+def test_colours_come_back(family):
+    picture = torch.randint(256, (2, 3, 4, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(denormalize(normalize(picture, family), family), picture.float(), atol=1e-3)
+    assert torch.allclose(denormalize(normalize(picture[0], family), family), picture[0].float(), atol=1e-3)
