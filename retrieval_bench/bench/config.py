@@ -21,18 +21,19 @@ VOLATILE = (
     "trainer.run_dir",
     "trainer.wandb",
     "trainer.enable_progress_bar",
+    "trainer.first_phases",
 )
 """Options that say where a run happens and how it is watched; scores do not depend on them."""
 
 USUAL = {"trainer.devices": 1, "trainer.num_nodes": 1}
 """Batches are per process, so several processes are another configuration; saying that there is one is not."""
 
-FILES = ("model.weights", "model.init_args.weights")
+FILES = ("model.weights", "model.init_args.weights", "model.init_args.projection")
 """Options that name a file: what it is called matters, where it lies does not."""
 
 
 def merge(*configs: Mapping[str, Any]) -> dict[str, Any]:
-    """Stack configs: mappings are merged, anything else is replaced by the later one.
+    """Stack configs: mappings are merged, a list under ``key+`` is added to that of ``key``, all else is replaced.
 
     Args:
         configs: Nested mappings, lowest first.
@@ -40,6 +41,10 @@ def merge(*configs: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for config in configs:
         for key, value in config.items():
+            if key.endswith("+") and isinstance(value, list):  # as the run's own parser reads it
+                name = key[:-1]
+                merged[name] = [*(merged.get(name) or []), *deepcopy(value)]
+                continue
             below = merged.get(key)
             both = isinstance(value, Mapping) and isinstance(below, Mapping)
             merged[key] = merge(below, value) if both else deepcopy(value)  # type: ignore[arg-type]  # both is known
@@ -78,16 +83,8 @@ def _place(config: dict[str, Any], dotted: str) -> tuple[dict[str, Any], str]:
     return (place if isinstance(place, dict) else {}), last
 
 
-def config_hash(config: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> str:
-    """Sixteen hexadecimal digits that name a configuration.
-
-    The seed is left out: it is a coordinate of the run, so that all seeds of a setting share one hash, and a table can
-    refuse to average over two configurations.
-
-    Args:
-        config: The merged config.
-        facts: What else changes a result.
-    """
+def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without what scores do not depend on, and without the seed, which is a coordinate of the run."""
     stable = deepcopy(dict(config))
     stable.pop("seed_everything", None)
     for dotted in VOLATILE:
@@ -101,5 +98,17 @@ def config_hash(config: Mapping[str, Any], facts: Mapping[str, Any] | None = Non
         place, last = _place(stable, dotted)
         if isinstance(place.get(last), str):
             place[last] = PurePath(place[last]).name
-    text = json.dumps({"config": stable, "facts": facts or {}}, sort_keys=True, default=str)
+    return stable
+
+
+def config_hash(config: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> str:
+    """Sixteen hexadecimal digits that name a configuration.
+
+    All seeds of a setting share one hash, so that a table can refuse to average over two configurations.
+
+    Args:
+        config: The merged config.
+        facts: What else changes a result.
+    """
+    text = json.dumps({"config": comparable(config), "facts": facts or {}}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """The data module of every data set: tables and pictures in, batches out."""
 
 import os
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +25,7 @@ from retrieval_bench.datamodules.samplers import (
     ClassBalancedBatchSampler,
     IntArray,
     ShapeBatchSampler,
+    ShuffledBatchSampler,
     StridedSampler,
 )
 from retrieval_bench.datasets.base import RetrievalDataset, default_root
@@ -57,6 +59,7 @@ class RetrievalDataModule(LightningDataModule):
         protocol: str | None = None,
         classes_per_batch: int = 16,
         images_per_class: int = 5,
+        batch_size: int | None = None,
         eval_batch_size: int = 64,
         num_workers: int | None = None,
         cache: bool | str | Path = False,
@@ -68,6 +71,7 @@ class RetrievalDataModule(LightningDataModule):
             protocol: The name of one of the data set's protocols; by default its first.
             classes_per_batch: P, the classes in a training batch of one process (ABIR, section 3: 80 images a batch).
             images_per_class: K, the images of each (about as many as SOP and In-shop have of a product).
+            batch_size: Train on shuffled batches of so many images for each process instead, as classifiers are.
             eval_batch_size: Images in an evaluation batch of one process, at most.
             num_workers: Loader processes of each process; by default as many as it has cores, at most 8.
             cache: Keep decoded, resized pictures in this folder; true for a folder ``.cache`` beside them.
@@ -76,6 +80,7 @@ class RetrievalDataModule(LightningDataModule):
         self.preprocessing: Preprocessing | None = None
         self.classes_per_batch = classes_per_batch
         self.images_per_class = images_per_class
+        self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.cache = cache
@@ -106,7 +111,7 @@ class RetrievalDataModule(LightningDataModule):
     @property
     def num_classes(self) -> int:
         """How many classes there are to train on."""
-        return int(self.training_labels.max(initial=-1)) + 1
+        return len(self.training_classes)
 
     @cached_property
     def training_labels(self) -> IntArray:
@@ -114,8 +119,19 @@ class RetrievalDataModule(LightningDataModule):
         table = self.table
         usable = table.is_train & (table.label >= 0)
         labels = np.full(len(table), -1, np.int64)
-        labels[usable] = np.unique(table.label[usable], return_inverse=True)[1]
+        labels[usable] = np.searchsorted(self.training_classes, table.label[usable])
         return labels
+
+    @cached_property
+    def training_classes(self) -> IntArray:
+        """``(num_classes,)`` the table's label of each training class."""
+        table = self.table
+        return np.unique(table.label[table.is_train & (table.label >= 0)])
+
+    @property
+    def seed(self) -> int:
+        """What all chance in training batches comes from: the seed of the run."""
+        return int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
 
     @property
     def evaluation_rows(self) -> IntArray:
@@ -137,23 +153,33 @@ class RetrievalDataModule(LightningDataModule):
             folder = self.dataset.root / ".cache" if self.cache is True else Path(self.cache)
             self._pictures = CachedPictures(decoded, folder, self._workers())
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Class-balanced batches of augmented pictures."""
-        rank, world_size = self._place()
-        sampler = ClassBalancedBatchSampler(
-            self.training_labels,
-            self.classes_per_batch,
-            self.images_per_class,
-            seed=_global_seed(),
-            rank=rank,
-            world_size=world_size,
-        )
+    def train_dataloader(self) -> Iterable[Batch]:
+        """Batches of augmented pictures, or whatever the method would rather learn from now."""
+        method: Any = self.trainer.lightning_module if self.trainer is not None else None
+        own: Iterable[Batch] | None = method.training_batches() if hasattr(method, "training_batches") else None
+        if own is not None:
+            return own
+        sampler = self._training_sampler()
         if self.trainer is not None:
             # Workers fetch their first batches before Lightning tells the epoch of a resumed run.
             current = self.trainer.fit_loop.epoch_progress.current
             sampler.set_epoch(current.processed)  # type: ignore[attr-defined]  # annotated with its base class
         images = TrainingImages(self._source(), self.training_labels, self._recipe())
         return self._loader(images, batch_sampler=sampler)
+
+    def _training_sampler(self) -> ClassBalancedBatchSampler | ShuffledBatchSampler:
+        rank, world_size = self._place()
+        if self.batch_size is not None:
+            rows = np.flatnonzero(self.training_labels >= 0).astype(np.int64)
+            return ShuffledBatchSampler(rows, self.batch_size, seed=self.seed, rank=rank, world_size=world_size)
+        return ClassBalancedBatchSampler(
+            self.training_labels,
+            self.classes_per_batch,
+            self.images_per_class,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every query and gallery picture once over all ranks."""
@@ -212,6 +238,8 @@ class RetrievalDataModule(LightningDataModule):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turn pixels into the network's values, on the device, and name the box what it is there for."""
         del dataloader_idx
+        if "image" not in batch:
+            return batch  # a method's own
         if self.protocol.query_crop == "activations" and "box" in batch:
             batch = {**batch, "window": batch["box"]}
         return {**batch, "image": normalize(batch["image"].contiguous(), self._recipe().family)}
@@ -268,7 +296,3 @@ class RetrievalDataModule(LightningDataModule):
                 "overfit_batches replaces the class-balanced batches: "
                 "limit --trainer.limit_train_batches instead, and leave --trainer.overfit_batches at 0"
             )
-
-
-def _global_seed() -> int:
-    return int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))

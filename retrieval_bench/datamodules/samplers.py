@@ -1,4 +1,4 @@
-"""Which images make a batch: P×K batches for training, every image once for evaluation; both know their rank."""
+"""Which images make a batch: P×K or shuffled ones for training, every image once for evaluation; all know their rank."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -112,6 +112,52 @@ class ClassBalancedBatchSampler(Sampler[list[Draw]]):
             else:
                 rows[mine] = images[_deal(len(images), self._k, len(mine), rng)]
         return rows.reshape(shape), rng.integers(2**63, size=shape)
+
+
+class ShuffledBatchSampler(Sampler[list[Draw]]):
+    """Every image once an epoch, in an order drawn anew from ``(seed, epoch)``: what classifiers are trained with.
+
+    The batch is per process. What does not fill a batch of every rank is left out, other images in other epochs.
+
+    Args:
+        rows: ``(n,)`` the rows to draw from.
+        batch_size: Images in a batch of one process.
+        seed: Two samplers with the same seed make the same batches.
+        rank: Which process this is.
+        world_size: Of how many.
+
+    Raises:
+        OptionError: If not even one batch for every process can be filled.
+    """
+
+    def __init__(self, rows: IntArray, batch_size: int, *, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
+        if not 1 <= batch_size * world_size <= len(rows):
+            raise OptionError(
+                f"batches of {batch_size} images for {world_size} processes cannot be filled from {len(rows)} training "
+                "images: set another batch_size (--data.batch_size)"
+            )
+        self._rows, self._size, self._seed, self._rank, self._world = rows, batch_size, seed, rank, world_size
+        self._epoch = 0
+
+    @property
+    def sampler(self) -> "ShuffledBatchSampler":
+        """Itself: a loader's ``batch_sampler.sampler`` is where Lightning looks for ``set_epoch``."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration draws."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._rows) // (self._size * self._world)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        rng = np.random.default_rng([self._seed, self._epoch])
+        rows, seeds = rng.permutation(self._rows), rng.integers(2**63, size=len(self._rows))
+        for step in range(len(self)):
+            start = (step * self._world + self._rank) * self._size
+            mine = slice(start, start + self._size)
+            yield [Draw(row, seed) for row, seed in zip(rows[mine].tolist(), seeds[mine].tolist(), strict=True)]
 
 
 def _rows_of_each(label: IntArray, row: IntArray) -> list[IntArray]:

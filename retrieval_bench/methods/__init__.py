@@ -1,6 +1,10 @@
 """One paper, one file."""
 
 from retrieval_bench.methods.abir import ABIR
+from retrieval_bench.methods.adaptive_triplet import AdaptiveTriplet
 from retrieval_bench.methods.base import RetrievalMethod
+from retrieval_bench.methods.cluster_mac import ClusterMAC
+from retrieval_bench.methods.global_pooling import GlobalPooling
+from retrieval_bench.methods.rmac import RMAC
 
-__all__ = ["ABIR", "RetrievalMethod"]
+__all__ = ["ABIR", "RMAC", "AdaptiveTriplet", "ClusterMAC", "GlobalPooling", "RetrievalMethod"]

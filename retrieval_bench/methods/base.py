@@ -2,6 +2,8 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
@@ -13,9 +15,12 @@ from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from retrieval_bench.errors import OptionError
+from retrieval_bench.methods.postprocess import take_steps
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
-from retrieval_bench.retrieval.evaluate import Evaluation, evaluate_images
+from retrieval_bench.retrieval.evaluate import Evaluation, evaluate, evaluate_images
+from retrieval_bench.retrieval.metrics import FloatArray
+from retrieval_bench.retrieval.postprocessing import RetrievalState
 
 Batch = dict[str, Tensor]
 
@@ -30,6 +35,7 @@ class RetrievalMethod(LightningModule, ABC):
         preprocessing: What the network expects to see; the datamodule reads it.
         evaluation: The last evaluation: metrics, per-query values and costs.
         descriptors: What it was made from, on the first process.
+        postprocessed: What the trainer's post-processing then made of them, there; None without any.
         images_per_second: How fast pictures were described then: the median over batches, on one process.
     """
 
@@ -43,6 +49,7 @@ class RetrievalMethod(LightningModule, ABC):
         super().__init__()
         self.evaluation: Evaluation | None = None
         self.descriptors: Descriptors | None = None
+        self.postprocessed: RetrievalState | None = None
         self.images_per_second: float | None = None
         self._shards: list[Descriptors] = []
         self._speeds: list[float] = []
@@ -53,6 +60,22 @@ class RetrievalMethod(LightningModule, ABC):
 
     def fit_statistics(self) -> None:
         """Fit what is not trained by gradients (whitening, codebooks) into buffers, before training starts."""
+
+    def further_metrics(self, data: Any) -> dict[str, FloatArray]:
+        """What the method measures besides the protocol's metrics, when ``descriptors`` are there.
+
+        Args:
+            data: The datamodule.
+
+        Returns:
+            For each name ``(q,)`` values of the queries in [0, 1], ``nan`` where a query has none.
+        """
+        del data
+        return {}
+
+    def training_batches(self) -> Iterable[Batch] | None:
+        """Batches of the method's own that are learned from instead of pictures; None for pictures."""
+        return None
 
     def on_fit_start(self) -> None:
         """Fit the statistics once; a resumed run finds them in its checkpoint."""
@@ -92,7 +115,7 @@ class RetrievalMethod(LightningModule, ABC):
 
     def on_predict_epoch_end(self) -> None:
         """Write the descriptors of all pictures to ``descriptors.npz`` in the trainer's folder."""
-        shards = _gather(self._shards)
+        shards = gather(self._shards)
         self._start_evaluation()
         if self.trainer.is_global_zero:
             self.descriptors = Descriptors.merge(shards)
@@ -118,7 +141,7 @@ class RetrievalMethod(LightningModule, ABC):
             return
         self.images_per_second = median(self._speeds) if self._speeds else None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        shards = _gather(self._shards)
+        shards = gather(self._shards)
         self._start_evaluation()
         described = set().union(*(shard.image.tolist() for shard in shards))
         if missing := len(data.evaluation_rows) - len(described):
@@ -126,14 +149,28 @@ class RetrievalMethod(LightningModule, ABC):
                 f"{missing} of {len(data.evaluation_rows)} evaluation images were not described, and scores need all: "
                 "leave --trainer.fast_dev_run and the limits on validation and test batches alone"
             )
+        steps = getattr(self.trainer, "postprocessing", ())
+        descriptors = Descriptors.merge(shards) if steps or self.trainer.is_global_zero else None
+        # Every process takes the steps, for each looks at its share of the pictures; what the first one finds counts.
+        after = take_steps(self, data, descriptors, steps) if steps and descriptors is not None else None
         if self.trainer.is_global_zero:
-            self.descriptors = Descriptors.merge(shards)
-            self.evaluation = evaluate_images(self.descriptors, data.ground_truth, data.protocol, device=self.device)
+            self.descriptors = descriptors
+            self.evaluation = self._scored(data, after).with_metrics(self.further_metrics(data))
         self.evaluation = self.trainer.strategy.broadcast(self.evaluation)
         assert self.evaluation is not None
         for name, value in self.evaluation.metrics.items():
             # Equal on all processes; the progress bar shows the main one.
             self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, sync_dist=True)
+
+    def _scored(self, data: Any, after: tuple[RetrievalState, tuple[str, ...]] | None) -> Evaluation:
+        """The numbers of the descriptors, or of what came after them."""
+        self.postprocessed, notes = after or (None, ())
+        if self.postprocessed is None:
+            assert self.descriptors is not None
+            return evaluate_images(self.descriptors, data.ground_truth, data.protocol, device=self.device)
+        query, gallery, first = self.postprocessed.query, self.postprocessed.gallery, self.postprocessed.first
+        numbers = evaluate(query, gallery, data.ground_truth, data.protocol, first=first, device=self.device)
+        return replace(numbers, notes=notes)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What the optimizer works on; a method may give parts of itself options of their own."""
@@ -152,7 +189,7 @@ class RetrievalMethod(LightningModule, ABC):
         checkpoint["method"] = type(self).__name__
 
 
-def _gather(shards: list[Descriptors]) -> list[Descriptors]:
+def gather(shards: list[Descriptors]) -> list[Descriptors]:
     """The shards of all processes, on every process, in the order of their ranks."""
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return shards

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Metric = Literal["dot", "euclidean", "hamming"]
+Metric = Literal["dot", "euclidean", "hamming", "adc"]
+_TYPES: dict[Metric, tuple[torch.dtype, ...]] = {
+    "dot": (torch.float32,),
+    "euclidean": (torch.float32,),
+    "hamming": (torch.uint8,),
+    "adc": (torch.float32, torch.uint8, torch.int16),
+}
 
 
 @dataclass(frozen=True)
@@ -17,37 +23,46 @@ class Descriptors:
     """Rows that describe images; several rows may belong to one image.
 
     Attributes:
-        data: ``(n, d)`` float32 vectors, or ``(n, bytes)`` uint8 packed codes when the metric is ``hamming``.
+        data: ``(n, d)`` float32 vectors, or ``(n, bytes)`` uint8 packed codes when the metric is ``hamming``. When it
+            is ``adc``, ``(n, M)`` uint8 or int16 numbers of codewords in the gallery, and ``(n, M * K)`` float32
+            distances from all codewords as queries (see ``adc``).
         image: ``(n,)`` int64 row of the sample table each descriptor belongs to.
-        metric: How two descriptors are compared: ``dot`` (greater is nearer), ``euclidean`` or ``hamming``
-            (smaller is nearer).
+        metric: How two descriptors are compared: ``dot`` (greater is nearer), or ``euclidean``, ``hamming`` or
+            ``adc`` (smaller is nearer).
         boxes: ``(n, 4)`` float32 x1, y1, x2, y2 in pixels of the original image, or None.
+        predicted: ``(n,)`` int64 label that the method reads off the image, if it also classifies; else None.
     """
 
     data: Tensor
     image: Tensor
     metric: Metric = "dot"
     boxes: Tensor | None = None
+    predicted: Tensor | None = None
 
     def __post_init__(self) -> None:
-        expected = torch.uint8 if self.metric == "hamming" else torch.float32
-        if self.data.ndim != 2 or self.data.dtype != expected:
+        expected = _TYPES[self.metric]
+        if self.data.ndim != 2 or self.data.dtype not in expected:
             raise ValueError(
-                f"{self.metric} descriptors must be a 2-d {expected} tensor, got {self.data.dtype} of shape "
-                f"{tuple(self.data.shape)}"
+                f"{self.metric} descriptors must be a 2-d {' or '.join(map(str, expected))} tensor, got "
+                f"{self.data.dtype} of shape {tuple(self.data.shape)}"
             )
         if self.image.shape != self.data.shape[:1] or self.image.dtype != torch.int64:
             raise ValueError(f"image must be int64 of shape ({len(self.data)},), got {tuple(self.image.shape)}")
         if self.boxes is not None and self.boxes.shape != (len(self.data), 4):
             raise ValueError(f"boxes must have shape ({len(self.data)}, 4), got {tuple(self.boxes.shape)}")
+        if self.predicted is not None and (self.predicted.shape, self.predicted.dtype) != (
+            self.image.shape,
+            torch.int64,
+        ):
+            raise ValueError(f"predicted must be int64 of shape ({len(self.data)},), got {tuple(self.predicted.shape)}")
 
     def __len__(self) -> int:
         return len(self.data)
 
     def cpu(self) -> "Descriptors":
         """The same descriptors in the host's memory."""
-        boxes = None if self.boxes is None else self.boxes.cpu()
-        return Descriptors(self.data.cpu(), self.image.cpu(), self.metric, boxes)
+        boxes, predicted = (None if x is None else x.cpu() for x in (self.boxes, self.predicted))
+        return Descriptors(self.data.cpu(), self.image.cpu(), self.metric, boxes, predicted)
 
     def select(self, image: Sequence[int] | np.ndarray | Tensor) -> "Descriptors":
         """The rows of the given images, in the order of the images given.
@@ -67,8 +82,8 @@ class Descriptors:
         return self._rows(order[torch.repeat_interleave(start, count) + shift])
 
     def _rows(self, rows: Tensor) -> "Descriptors":
-        boxes = None if self.boxes is None else self.boxes[rows]
-        return Descriptors(self.data[rows], self.image[rows], self.metric, boxes)
+        boxes, predicted = (None if x is None else x[rows] for x in (self.boxes, self.predicted))
+        return Descriptors(self.data[rows], self.image[rows], self.metric, boxes, predicted)
 
     @classmethod
     def merge(cls, shards: Sequence["Descriptors"]) -> "Descriptors":
@@ -79,12 +94,14 @@ class Descriptors:
         """
         if not shards:
             raise ValueError("there is no shard to merge")
-        kinds = {(s.metric, s.data.shape[1], s.boxes is None) for s in shards}
+        kinds = {(s.metric, s.data.shape[1], s.boxes is None, s.predicted is None) for s in shards}
         if len(kinds) > 1:
             raise ValueError(f"shards of different kinds cannot be merged: {sorted(map(str, kinds))}")
         image = torch.cat([s.image for s in shards])
         boxes = None if shards[0].boxes is None else torch.cat([s.boxes for s in shards if s.boxes is not None])
-        joined = cls(torch.cat([s.data for s in shards]), image, shards[0].metric, boxes)
+        seen = [s.predicted for s in shards if s.predicted is not None]
+        data = torch.cat([s.data for s in shards])
+        joined = cls(data, image, shards[0].metric, boxes, torch.cat(seen) if seen else None)
         shard = torch.repeat_interleave(torch.tensor([len(s) for s in shards]))
         # A stable sort leaves an image's rows in the order of the shards: the first one names the shard that counts.
         order = torch.argsort(image, stable=True)
@@ -105,6 +122,6 @@ class Descriptors:
     def load(cls, path: Path) -> "Descriptors":
         """Read what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            boxes = torch.from_numpy(file["boxes"]) if "boxes" in file else None
+            boxes, predicted = (torch.from_numpy(file[x]) if x in file else None for x in ("boxes", "predicted"))
             metric: Metric = str(file["metric"])  # type: ignore[assignment]  # checked on construction
-            return cls(torch.from_numpy(file["data"]), torch.from_numpy(file["image"]), metric, boxes)
+            return cls(torch.from_numpy(file["data"]), torch.from_numpy(file["image"]), metric, boxes, predicted)

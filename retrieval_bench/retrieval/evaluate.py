@@ -1,18 +1,20 @@
 """From descriptors to numbers: the one path that validation, test, the command line and the tests take."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from retrieval_bench.retrieval.descriptors import Descriptors
-from retrieval_bench.retrieval.ground_truth import GroundTruth
+from retrieval_bench.retrieval.ground_truth import GroundTruth, IntArray
 from retrieval_bench.retrieval.hamming import code_blocks
 from retrieval_bench.retrieval.metrics import FloatArray, MetricFunction, mean, metric
 from retrieval_bench.retrieval.protocol import Protocol
 from retrieval_bench.retrieval.ranks import rank_codes, rank_relevant
 from retrieval_bench.retrieval.recall import hits_at
+from retrieval_bench.retrieval.reranked import rank_reranked
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Evaluation:
         per_query: ``(q,)`` float64 values of each metric; ``nan`` for a query without a positive.
         query: ``(q,)`` image indices of the queries.
         queries_without_positive: How many queries were left out of the means.
-        seconds_per_query: Wall time of the comparison divided by the number of queries.
+        seconds_per_query: Wall time of the comparison divided by the number of queries; post-processing is not in it.
+        notes: What a reader of the numbers should know of how they were made.
     """
 
     metrics: dict[str, float]
@@ -32,6 +35,12 @@ class Evaluation:
     query: np.ndarray
     queries_without_positive: int
     seconds_per_query: float
+    notes: tuple[str, ...] = ()
+
+    def with_metrics(self, per_query: Mapping[str, FloatArray]) -> "Evaluation":
+        """The same with more metrics, given as ``(q,)`` values of the queries."""
+        more = {key: mean(values) for key, values in per_query.items()}
+        return replace(self, metrics={**self.metrics, **more}, per_query={**self.per_query, **per_query})
 
 
 def evaluate(
@@ -40,10 +49,11 @@ def evaluate(
     truth: GroundTruth,
     protocol: Protocol,
     *,
+    first: IntArray | None = None,
     block: int = 1024,
     device: torch.device | str | None = None,
 ) -> Evaluation:
-    """Measure the metrics of a protocol.
+    """Measure the metrics of a protocol; those that only codes have are left out for other descriptors.
 
     The numbers depend on the descriptors, the ground truth and the protocol alone: not on the order in which images
     were described, the number of processes that did it, ``block`` or the device.
@@ -54,21 +64,28 @@ def evaluate(
             which may save memory and time.
         truth: Who asks, who is searched, and who should be found.
         protocol: Which metrics, and the order of ties.
+        first: ``(q, k)`` places in the gallery of the images that stand first for each query, whatever their
+            descriptors say, as ``rank_reranked`` takes them; None where descriptors decide alone.
         block: Descriptors of either side that are compared at once.
         device: Where to compare; by default where the gallery's descriptors are.
 
     Raises:
-        ValueError: If the protocol names no metric, an unknown one or one these descriptors do not have, no query has a
+        ValueError: If the protocol names no metric that these descriptors have or an unknown one, no query has a
             positive, the two sides cannot be compared, or a descriptor is not finite.
         KeyError: If an image has no descriptor.
     """
     if not protocol.metrics:
         raise ValueError(f"the protocol {protocol.name} of {protocol.dataset} names no metrics")
     wanted = [metric(key, protocol.ties) for key in protocol.metrics]
-    if gallery.metric != "hamming" and (keys := [m.key for m in wanted if m.codes_only]):
-        raise ValueError(f"{keys[0]} needs packed codes compared by Hamming distance, got {gallery.metric} descriptors")
+    if gallery.metric != "hamming" or first is not None:
+        # A radius in bits says nothing of other distances.
+        wanted = [m for m in wanted if not m.codes_only]
+        if not wanted:
+            raise ValueError(
+                f"{', '.join(protocol.metrics)}: only packed codes have that, not {gallery.metric} vectors"
+            )
     start = time.perf_counter()
-    per_query = _values(wanted, query, gallery, truth, block, device)
+    per_query = _values(wanted, query, gallery, truth, first, block, device)
     seconds = time.perf_counter() - start
     return Evaluation(
         metrics={key: mean(values) for key, values in per_query.items()},
@@ -96,10 +113,14 @@ def _values(
     query: Descriptors,
     gallery: Descriptors,
     truth: GroundTruth,
+    first: IntArray | None,
     block: int,
     device: torch.device | str | None,
 ) -> dict[str, FloatArray]:
-    if all(m.is_recall for m in wanted):
+    if first is not None:
+        ranks = rank_reranked(first, query, gallery, truth, block=block, device=device)
+        return {m.key: m.compute(ranks) for m in wanted}
+    if all(m.is_recall for m in wanted) and gallery.metric != "adc":
         # Recall needs no more than each query's first positive: a much shorter way to the same values.
         hits = hits_at(query, gallery, truth, [m.k or 0 for m in wanted], block=block, device=device)
         return {m.key: hits[:, i].copy() for i, m in enumerate(wanted)}

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from retrieval_bench.retrieval.counting import Levels, Pairs, count_above
+from retrieval_bench.retrieval.counting import Levels, Pairs, count_above, tiles
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth, IntArray, RaggedLists
 from retrieval_bench.retrieval.hamming import CodeBlock, DistanceCounts, code_blocks
@@ -15,6 +16,7 @@ from retrieval_bench.retrieval.pairs import TruthPairs
 from retrieval_bench.retrieval.similarity import Comparison
 
 TieOrder = Literal["index", "optimistic", "pessimistic"]
+_MOST_SCORES = 2**23  # that are held at once
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def rank_relevant(
     if gallery.metric == "hamming" and len(truth.query):
         blocks = code_blocks(query, gallery, truth, block=block, device=device)
         return RelevantRanks.join([rank_codes(codes, codes.counts()) for _, codes in blocks])
+    if gallery.metric == "adc" and len(truth.query):
+        return rank_by_sorting(query, gallery, truth, block, device)
     return rank_by_levels(query, gallery, truth, block, device)
 
 
@@ -127,6 +131,43 @@ def rank_codes(codes: CodeBlock, counts: DistanceCounts) -> RelevantRanks:
         tied=counts.total[at],
         tied_relevant=counts.relevant[at],
         ranked=counts.total.sum(1),
+    )
+
+
+def rank_by_sorting(
+    query: Descriptors, gallery: Descriptors, truth: GroundTruth, block: int, device: torch.device | str | None
+) -> RelevantRanks:
+    """``rank_relevant`` where screened scores are exact, by sorting each query's scores; there must be a query."""
+    comparison = Comparison.of(query, gallery, truth.query, truth.gallery, device)
+    pairs, everything = TruthPairs(truth), slice(0, len(truth.gallery))
+    at_once = min(block, _MOST_SCORES // max(1, len(truth.gallery))) // comparison.query.most_rows
+    parts = []
+    for rows in tiles(len(truth.query), max(1, at_once)):
+        positives, junk = pairs.of(rows)
+        scores = comparison.screened(rows, everything, "float32").cpu()
+        scores[junk.row, junk.column] = -np.inf
+        columns = positives.column.tensor_split(torch.searchsorted(positives.row, torch.arange(1, len(scores))))
+        ignored = junk.row.bincount(minlength=len(scores))
+        parts += [_rank_one(*(x.numpy() for x in own)) for own in zip(scores, columns, ignored, strict=True)]
+    return RelevantRanks.join(parts)
+
+
+def _rank_one(score: npt.NDArray[np.float32], positives: IntArray, junk: IntArray) -> RelevantRanks:
+    """The ranks of one query's positives among ``(g,)`` scores, of which the least are junk."""
+    order = np.argsort(-score, kind="stable")
+    ascending = -score[order]
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    found = np.sort(rank[positives])
+    above, up_to = (np.searchsorted(ascending, ascending[found], side) for side in ("left", "right"))
+    _, level, relevant = np.unique(above, return_inverse=True, return_counts=True)
+    return RelevantRanks(
+        ranks=RaggedLists(found, np.array([0, len(found)], np.int64)),
+        positives=np.array([len(found)], np.int64),
+        above=above,
+        tied=up_to - above,
+        tied_relevant=relevant[level],
+        ranked=np.array([len(score) - int(junk)], np.int64),
     )
 
 

@@ -1,5 +1,6 @@
 """A method out of a checkpoint alone."""
 
+from inspect import signature
 from pathlib import Path
 
 import torch
@@ -28,9 +29,16 @@ def load_method(path: Path) -> RetrievalMethod:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         kind = getattr(methods, checkpoint["method"])
         options = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
-        # All weights are in the checkpoint: the trunk's own file need not be at hand any more.
-        method: RetrievalMethod = kind(**{**options, "weights": "none"})
-        method.load_state_dict(checkpoint["state_dict"])
+        if "num_classes" not in signature(kind).parameters:
+            options.pop("num_classes", None)  # the command line keeps what it would tell methods that ask
+        # All weights are in the checkpoint: the files they came from need not be at hand any more.
+        files = {k: v for k, v in (("weights", "none"), ("projection", None)) if k in options}
+        method: RetrievalMethod = kind(**{**options, **files})
+        # Losses are not built again, and have nothing to do with what a method says of a picture.
+        losses = {key: value for key, value in method.state_dict().items() if key.startswith("loss.")}
+        network = {key: value for key, value in checkpoint["state_dict"].items() if not key.startswith("loss.")}
+        method.load_state_dict({**losses, **network})
+        method.on_load_checkpoint(checkpoint)
     except Exception as error:
         raise CheckpointError(f"{path} is no checkpoint of a method of this version ({error})") from error
     return method.eval()

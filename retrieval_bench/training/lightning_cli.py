@@ -25,6 +25,10 @@ class RetrievalCLI(LightningCLI):
         """Lightning's verbs and ours, with the arguments that are not options."""
         return {**LightningCLI.subcommands(), "benchmark": {"model", "datamodule"}}
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Tell methods that classify how many classes there are."""
+        parser.link_arguments("data.num_classes", "model.init_args.num_classes", apply_on="instantiate")
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read the given options; Lightning warns where they are given and the process has some, too."""
         self.config = parser.parse_args(args)

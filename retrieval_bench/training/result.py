@@ -27,10 +27,9 @@ def make_result(
     per_query: str,
 ) -> Result:
     """Gather everything worth keeping of a run that was just tested."""
-    identity, evaluation, descriptors = trainer.identity, model.evaluation, model.descriptors
+    identity, evaluation = trainer.identity, model.evaluation
     assert identity is not None
     assert evaluation is not None
-    assert descriptors is not None
     table = datamodule.table
     return Result(
         run=RunId(**{k: getattr(identity, k) for k in ("suite", "dataset", "method", "variant", "seed")}),
@@ -47,13 +46,13 @@ def make_result(
         hardware=provenance.hardware(_accelerators(trainer)),
         cost=Cost(
             parameters=float(sum(p.numel() for p in model.parameters())),
-            bytes_per_image=descriptors.data.nbytes / len(datamodule.evaluation_rows),
+            bytes_per_image=_bytes_per_image(model, len(datamodule.evaluation_rows)),
             images_per_second=model.images_per_second,
             ms_per_query=1000 * evaluation.seconds_per_query,
             training_seconds=trainer.callback(TrainingTime).seconds,
             peak_memory_mib=_peak_memory_mib(),
         ),
-        notes=(*identity.notes, *_how_it_was_trained(trainer)),
+        notes=(*identity.notes, *_how_it_was_trained(trainer), *_how_it_was_scored(model, evaluation)),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -61,6 +60,14 @@ def make_result(
 def _best(seen: dict[str, float] | None, last: dict[str, float], main_metric: str) -> dict[str, float] | None:
     """The best evaluation on the test set, the last one included; None if there was no other to choose from."""
     return max(seen, last, key=lambda metrics: metrics[main_metric]) if seen else None
+
+
+def _bytes_per_image(model: RetrievalMethod, images: int) -> float:
+    """Of what is searched: whitening may have made it shorter."""
+    if model.postprocessed is not None:
+        return model.postprocessed.gallery.data.nbytes / len(model.postprocessed.gallery)
+    assert model.descriptors is not None
+    return model.descriptors.data.nbytes / images
 
 
 def _portable(config: Any) -> Any:
@@ -85,6 +92,12 @@ def _how_it_was_trained(trainer: "BenchmarkTrainer") -> list[str]:
     shared = f"{processes} processes: as many batches a step, pairs within each" if processes > 1 else ""
     reduced = "" if str(trainer.precision).startswith("32") else f"computed in {trainer.precision}"
     return [note for note in (f"trained for {trainer.global_step:,} iterations", shared, reduced) if note]
+
+
+def _how_it_was_scored(model: RetrievalMethod, evaluation: Evaluation) -> list[str]:
+    source = getattr(model, "learned_from", None)
+    learned = [f"statistics learned from {source}"] if source else []
+    return [*learned, *evaluation.notes, *(["ms/query without post-processing"] if evaluation.notes else [])]
 
 
 def _accelerators(trainer: "BenchmarkTrainer") -> list[str]:
