@@ -35,6 +35,16 @@ bench-inshop: ## All methods on In-shop Clothes Retrieval
 bench-cub bench-cars196 bench-sop bench-inshop: bench-%: setup
 	$(BIN)/retrieval-bench run $* $(ARGS)
 
+.PHONY: bench-oxford
+bench-oxford: setup ## All methods on the Oxford Buildings, old and revisited; whitening needs Paris, too
+	$(BIN)/retrieval-bench run oxford5k $(ARGS)
+	$(BIN)/retrieval-bench run roxford5k $(ARGS)
+
+.PHONY: bench-paris
+bench-paris: setup ## All methods on Paris, old and revisited; whitening needs the Oxford Buildings, too
+	$(BIN)/retrieval-bench run paris6k $(ARGS)
+	$(BIN)/retrieval-bench run rparis6k $(ARGS)
+
 .PHONY: leaderboard
 leaderboard: setup ## Print the leaderboards of all results
 	$(BIN)/retrieval-bench leaderboard $(ARGS)

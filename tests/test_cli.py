@@ -29,7 +29,18 @@ def test_help_lists_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for command in ("run", "leaderboard", "regress", "data", "attention", "fit", "validate", "test", "predict"):
+    for command in (
+        "run",
+        "leaderboard",
+        "regress",
+        "data",
+        "attention",
+        "saliency",
+        "fit",
+        "validate",
+        "test",
+        "predict",
+    ):
         assert f"  {command} " in text or f"  {command}\n" in text
 
 

@@ -7,10 +7,11 @@ from retrieval_bench.retrieval.protocol import Protocol
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """A data set's title and default protocol, in its original edition."""
+    """A data set's title, default protocol and other protocols, in its original edition."""
 
     title: str
     protocol: Protocol
+    others: tuple[Protocol, ...] = ()
 
 
 def dataset_facts(name: str) -> DatasetFacts | None:
@@ -20,4 +21,5 @@ def dataset_facts(name: str) -> DatasetFacts | None:
 
     if name not in DATASETS:
         return None
-    return DatasetFacts(load_card(name).title, dataset_class(name).protocols[0])
+    default, *others = dataset_class(name).protocols
+    return DatasetFacts(load_card(name).title, default, tuple(others))

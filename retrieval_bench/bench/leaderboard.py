@@ -13,6 +13,7 @@ from retrieval_bench.bench.words import duration, magnitude, metric_label, numbe
 from retrieval_bench.retrieval.protocol import Protocol
 
 Facts = Callable[[str], DatasetFacts | None]
+Ways = tuple[str | None, ...]
 
 _COSTS: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "parameters": ("parameters (M)", lambda value: number(None if value is None else value / 1e6, 1)),
@@ -67,6 +68,16 @@ def leaderboard(
     return Page(title, about if tables else ("There are no results yet.",), tables, records=records, fields=FIELDS)
 
 
+def heading(protocol: Protocol, facts: DatasetFacts | None) -> str:
+    """The title of what is measured in one way, which says so if it is no published edition."""
+    kind = _kind(protocol)
+    return ", ".join([facts.title if facts else protocol.dataset, protocol.name, *([kind[0]] if kind else [])])
+
+
+def _kind(protocol: Protocol) -> tuple[str, str] | None:
+    return next((kind for start, kind in _EDITIONS.items() if protocol.edition.startswith(start)), None)
+
+
 def describe(protocol: Protocol) -> str:
     """A protocol in one line."""
     facts = [
@@ -83,11 +94,9 @@ def describe(protocol: Protocol) -> str:
 
 def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None) -> Table:
     main = board.protocol.main_metric
-    title = facts.title if facts else board.protocol.dataset
-    comparable = is_published_way(board.protocol, facts)
+    ways = published_ways(board.protocol, facts)
     about = [describe(board.protocol)]
-    kind = next((kind for start, kind in _EDITIONS.items() if board.protocol.edition.startswith(start)), None)
-    if kind:
+    if kind := _kind(board.protocol):
         about.append(kind[1])
     several = len({row.suite for row in board.rows}) > 1
     columns: list[tuple[Column, Callable[[Row], Cell]]] = [
@@ -103,10 +112,13 @@ def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None
     if any(row.metric(main, "best") for row in board.rows):
         note = "the best evaluation on the test set during training; never the result"
         columns.append((Column(f"{label} best on test", notes=(note,)), _metric(main, "best")))
-    if comparable and any(_printed(row, board, papers) is not None for row in board.rows):
+    if any(_printed(row, board, papers, ways) is not None for row in board.rows):
         columns += [
-            (Column(f"{label} in the paper"), lambda row: Cell(number(_percent(_printed(row, board, papers)), 1))),
-            (Column("Δ"), lambda row: Cell(signed(_percent(_difference(row, board, papers)), 1))),
+            (
+                Column(f"{label} in the paper"),
+                lambda row: Cell(number(_percent(_printed(row, board, papers, ways)), 1)),
+            ),
+            (Column("Δ"), lambda row: Cell(signed(_percent(_difference(row, board, papers, ways)), 1))),
         ]
     for name, (head_text, write) in _COSTS.items():
         if any(row.cost(name) is not None for row in board.rows):
@@ -114,13 +126,20 @@ def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None
     columns.append((Column("seeds"), _seeds))
     columns.append((Column("results", number=False), _links))
     rows = tuple(tuple(cell(row) for _, cell in columns) for row in board.rows)
-    heading = ", ".join([title, board.protocol.name, *([kind[0]] if kind else [])])
-    return Table(heading, tuple(about), tuple(c for c, _ in columns), rows, _made_on(board))
+    return Table(heading(board.protocol, facts), tuple(about), tuple(c for c, _ in columns), rows, _made_on(board))
 
 
-def is_published_way(protocol: Protocol, facts: DatasetFacts | None) -> bool:
-    """Whether numbers of a protocol may stand beside published ones: the default protocol on the original edition."""
-    return facts is not None and protocol.fingerprint == facts.protocol.fingerprint and protocol.edition == "original"
+def published_ways(protocol: Protocol, facts: DatasetFacts | None) -> Ways:
+    """What papers may call a way of measuring: a protocol's name, and None, too, for a data set's default one.
+
+    Nothing for what is not one of the data set's protocols on its original edition: such numbers may not stand beside
+    published ones.
+    """
+    if facts is None or protocol.edition != "original":
+        return ()
+    if protocol.fingerprint == facts.protocol.fingerprint:
+        return (protocol.name, None)
+    return (protocol.name,) if protocol.fingerprint in {other.fingerprint for other in facts.others} else ()
 
 
 def _name(row: Row, main: str) -> Cell:
@@ -153,15 +172,17 @@ def _percent(fraction: float | None) -> float | None:
     return None if fraction is None else 100 * fraction
 
 
-def _printed(row: Row, board: Board, papers: Mapping[str, Paper], metric: str | None = None) -> float | None:
+def _printed(
+    row: Row, board: Board, papers: Mapping[str, Paper], ways: Ways, metric: str | None = None
+) -> float | None:
     """The paper's own number for a row, as a fraction; the main metric unless another one is named."""
     paper = papers.get(row.method)
     key = metric or board.protocol.main_metric
-    return printed_value(paper, (row.method, row.variant), board.protocol.dataset, key) if paper else None
+    return printed_value(paper, (row.method, row.variant), board.protocol.dataset, key, ways) if paper else None
 
 
-def _difference(row: Row, board: Board, papers: Mapping[str, Paper]) -> float | None:
-    ours, theirs = row.metric(board.protocol.main_metric), _printed(row, board, papers)
+def _difference(row: Row, board: Board, papers: Mapping[str, Paper], ways: Ways) -> float | None:
+    ours, theirs = row.metric(board.protocol.main_metric), _printed(row, board, papers, ways)
     return ours.mean - theirs if ours and theirs is not None else None
 
 
@@ -186,12 +207,12 @@ def _made_on(board: Board) -> tuple[str, ...]:
 
 
 def _records(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None) -> list[Record]:
-    comparable = is_published_way(board.protocol, facts)
+    ways = published_ways(board.protocol, facts)
     records: list[Record] = []
     for row in board.rows:
         for key in board.metrics:
             value, before, best = (row.metric(key, part) for part in ("metrics", "before", "best"))
-            paper = _printed(row, board, papers, key) if comparable else None
+            paper = _printed(row, board, papers, ways, key)
             records.append(
                 {
                     "dataset": board.protocol.dataset,

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from retrieval_bench.bench.facts import dataset_facts
-from retrieval_bench.bench.leaderboard import Facts, is_published_way
-from retrieval_bench.bench.papers import Paper, PaperColumn, PaperRow, PaperTable, setting_of
+from retrieval_bench.bench.leaderboard import Facts, published_ways
+from retrieval_bench.bench.papers import Paper, PaperColumn, PaperRow, PaperTable, setting_of, way_of
 from retrieval_bench.bench.results import Result
 from retrieval_bench.bench.suite import Suite
 from retrieval_bench.bench.summary import Row, boards
 from retrieval_bench.bench.tables import Cell, Column, Page, Record, Table
 from retrieval_bench.bench.words import count, metric_label, number, signed, spread
 
-Ours = Mapping[tuple[str, str, str | None], Sequence[Row]]
-"""By data set, method and variant, the rows measured in the published way."""
+Ours = Mapping[tuple[str, str | None, str, str | None], Sequence[Row]]
+"""By data set, what papers call the way of measuring, method and variant, the rows measured in that way."""
 
 
 FIELDS = (
-    *("paper", "table", "row", "role", "config", "column", "dataset", "metric", "unit", "printed", "ours", "std"),
-    *("suite", "seeds", "expected_seeds", "difference", "notes"),
+    *("paper", "table", "row", "role", "config", "column", "dataset", "protocol", "metric", "unit"),
+    *("printed", "ours", "std", "suite", "seeds", "expected_seeds", "difference", "notes"),
 )
 """The names in every record, in their order."""
 
@@ -34,7 +34,8 @@ def paper_page(
 ) -> Page:
     """A paper's tables with our numbers in them.
 
-    Only results on the original edition under the data set's default protocol enter.
+    Only results on the original edition enter, under the protocol that the paper's row or column names, or else the
+    data set's default one.
 
     Args:
         paper: The published numbers.
@@ -42,11 +43,11 @@ def paper_page(
         suites: The suites that are known, by name.
         facts: Gives what is known of a data set.
     """
-    ours: dict[tuple[str, str, str | None], list[Row]] = {}
+    ours: dict[tuple[str, str | None, str, str | None], list[Row]] = {}
     for board in boards(results, suites):
-        if is_published_way(board.protocol, facts(board.protocol.dataset)):
+        for way in published_ways(board.protocol, facts(board.protocol.dataset)):
             for row in board.rows:
-                ours.setdefault((board.protocol.dataset, row.method, row.variant), []).append(row)
+                ours.setdefault((board.protocol.dataset, way, row.method, row.variant), []).append(row)
     info = paper.paper
     source = ", ".join(filter(None, [info.authors, info.venue, str(info.year), info.doi and f"doi {info.doi}"]))
     about = [f"{source}.", "— is missing. Ours: mean ± sample standard deviation over seeds; below it, ours − theirs."]
@@ -75,7 +76,7 @@ def _match(paper: Paper, table: PaperTable, row: PaperRow, column: PaperColumn, 
     setting = setting_of(paper, row, column)
     if setting is None or table.scale is None or column.dataset is None:
         return None
-    candidates = ours.get((column.dataset, *setting), ())
+    candidates = ours.get((column.dataset, way_of(row, column), *setting), ())
     if not candidates:
         return None
     # Whole rows first, then by the suite's name: never by the number.
@@ -119,6 +120,7 @@ def _heads(table: PaperTable) -> tuple[str, list[str]]:
         ("backbone", [column.backbone or "" for column in table.columns]),
         ("method", [column.method or "" for column in table.columns]),
         ("bits", [f"{column.bits} bit" if column.bits else "" for column in table.columns]),
+        ("protocol", [f"protocol {column.protocol}" if column.protocol else "" for column in table.columns]),
         ("metric", [metric_label(column.key) for column in table.columns]),
         ("post-processing", ["post-processed" if column.postproc else "" for column in table.columns]),
     ]
@@ -145,6 +147,8 @@ def _row_notes(row: PaperRow) -> tuple[str, ...]:
         if cropped:
             notes.append(f"images: {', '.join(cropped)}")
     notes += [f"{cell.replace('_', ' ')}: {hint}" for cell, hint in row.approximate.items()]
+    if row.protocol:
+        notes.append(f"protocol {row.protocol}")
     if row.spans_both_columns:
         notes.append("printed once across both columns")
     return (*notes, *([row.provenance] if row.provenance else []))
@@ -219,6 +223,7 @@ def _record(paper: Paper, table: PaperTable, row: PaperRow, column: PaperColumn,
         "config": row.config,
         "column": column.id,
         "dataset": column.dataset,
+        "protocol": way_of(row, column),
         "metric": column.key,
         "unit": table.unit,
         "printed": printed,

@@ -1,6 +1,7 @@
 """Published numbers: one YAML file a paper, its tables row by row, and which of our settings stands for which cell."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ class PaperColumn:
         id: Its key in the rows' values.
         metric: What is measured, ``recall_at_k`` together with ``k``.
         dataset: On what, None where the rows say it.
+        protocol: The data set's protocol that it is measured under; its default one if neither this nor the row says.
         k: The K of the metric.
         printed_header: What the paper prints above it.
         backbone: The trunk, where columns differ in it.
@@ -43,6 +45,7 @@ class PaperColumn:
     id: str
     metric: str
     dataset: str | None = None
+    protocol: str | None = None
     k: int | None = None
     printed_header: str | None = None
     backbone: str | None = None
@@ -65,6 +68,7 @@ class PaperColumn:
 class PaperRow:
     """One printed row; ``config`` is our setting that should reproduce it, None for cited numbers.
 
+    ``protocol`` is the data set's protocol that the row is measured under, where rows differ in it.
     What a paper prints beside the numbers (``dim``, ``code_length``, ``M``, ``K``, ``bits``) and what was found out
     about them (flags, repairs of the text recognition, values only hinted at) is kept as it stands in the file.
     """
@@ -74,6 +78,7 @@ class PaperRow:
     config: str | None
     values: dict[str, float | None]
     cite: int | None = None
+    protocol: str | None = None
     image_protocol: str | dict[str, str] | None = None
     dim: int | None = None
     code_length: str | None = None
@@ -159,6 +164,12 @@ def read_papers(folder: Path) -> dict[str, Paper]:
     return {path.stem: read_paper(path) for path in sorted(folder.glob("*.yaml"))}
 
 
+def papers_folder(results: Path) -> Path:
+    """Where the published numbers are: beside the results, or in the checkout."""
+    beside = results / "papers"
+    return beside if beside.is_dir() else Path(__file__).resolve().parents[2] / "results" / "papers"
+
+
 def find_paper(papers: dict[str, Paper], key: str, folder: Path) -> Paper:
     """One paper.
 
@@ -191,13 +202,24 @@ def setting_of(paper: Paper, row: PaperRow, column: PaperColumn) -> tuple[str, s
     return method, None if variant == FULL else variant
 
 
+def way_of(row: PaperRow, column: PaperColumn) -> str | None:
+    """The name of the protocol that a cell is measured under, None for the data set's default one."""
+    return row.protocol or column.protocol
+
+
 def _chosen(alternatives: list[str], words: set[str]) -> str:
     """The alternative the column names, or an open brace for none or several."""
     named = [alternative for alternative in alternatives if alternative.strip() in words]
     return named[0].strip() if len(named) == 1 else "{"
 
 
-def printed_value(paper: Paper, setting: tuple[str, str | None], dataset: str, metric: str) -> float | None:
+def printed_value(
+    paper: Paper,
+    setting: tuple[str, str | None],
+    dataset: str,
+    metric: str,
+    ways: Collection[str | None] = (None,),
+) -> float | None:
     """The paper's own number for one of our settings, as a fraction.
 
     Args:
@@ -205,6 +227,7 @@ def printed_value(paper: Paper, setting: tuple[str, str | None], dataset: str, m
         setting: Method and variant.
         dataset: The data set.
         metric: The metric's key in a result.
+        ways: What the paper may call the way of measuring: a protocol's name, None for the default one.
 
     Returns:
         The first printed value in the order of the tables, None if the paper prints none.
@@ -217,7 +240,7 @@ def printed_value(paper: Paper, setting: tuple[str, str | None], dataset: str, m
                 value = row.values[column.id]
                 if value is None or (column.dataset, column.key) != (dataset, metric):
                     continue
-                if setting_of(paper, row, column) == setting:
+                if way_of(row, column) in ways and setting_of(paper, row, column) == setting:
                     # Without the binary tail that dividing a printed decimal leaves.
                     return round(value / table.scale, 9)
     return None

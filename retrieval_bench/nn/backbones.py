@@ -13,52 +13,60 @@ from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import WeightsFamily
 from retrieval_bench.nn.weights import load_state_dict
 
-Tap = Literal["stride4", "stride8", "stride16", "last"]
+Tap = Literal["stride4", "stride8", "stride16", "last", "pool5"]
 
 
 @dataclass(frozen=True)
 class TapPoint:
-    """A module whose output is taken: its name in torchvision's network and its number of channels."""
+    """A module whose output is taken.
+
+    Attributes:
+        module: Its name in torchvision's network.
+        channels: Of its map.
+        stride: Pixels of the picture between neighbouring cells.
+    """
 
     module: str
     channels: int
+    stride: int
 
 
-# The deepest map of each stride. Taps follow a ReLU, so maps are never negative: MobileNetV2's blocks end in a linear
-# layer, hence the expansions behind them (the taps that SSDLite reads too).
+# The deepest map of each stride, and VGG16's after its last pooling. All follow a ReLU, so maps are never negative:
+# MobileNetV2's blocks end in a linear layer, hence the expansions behind them (the taps that SSDLite reads too).
 TAPS: dict[str, dict[Tap, TapPoint]] = {
     "vgg16": {
-        "stride4": TapPoint("features.15", 256),  # conv3_3
-        "stride8": TapPoint("features.22", 512),  # conv4_3
-        "stride16": TapPoint("features.29", 512),  # conv5_3; pool5 behind it is not part of the trunk
-        "last": TapPoint("features.29", 512),
+        "stride4": TapPoint("features.15", 256, 4),  # conv3_3
+        "stride8": TapPoint("features.22", 512, 8),  # conv4_3
+        "stride16": TapPoint("features.29", 512, 16),  # conv5_3
+        "last": TapPoint("features.29", 512, 16),
+        "pool5": TapPoint("features.30", 512, 32),
     },
     "resnet18": {
-        "stride4": TapPoint("layer1", 64),
-        "stride8": TapPoint("layer2", 128),
-        "stride16": TapPoint("layer3", 256),
-        "last": TapPoint("layer4", 512),
+        "stride4": TapPoint("layer1", 64, 4),
+        "stride8": TapPoint("layer2", 128, 8),
+        "stride16": TapPoint("layer3", 256, 16),
+        "last": TapPoint("layer4", 512, 32),
     },
     **{
         name: {
-            "stride4": TapPoint("layer1", 256),
-            "stride8": TapPoint("layer2", 512),
-            "stride16": TapPoint("layer3", 1024),
-            "last": TapPoint("layer4", 2048),
+            "stride4": TapPoint("layer1", 256, 4),
+            "stride8": TapPoint("layer2", 512, 8),
+            "stride16": TapPoint("layer3", 1024, 16),
+            "last": TapPoint("layer4", 2048, 32),
         }
         for name in ("resnet50", "resnet101")
     },
     "mobilenet_v2": {
-        "stride4": TapPoint("features.4.conv.0", 144),
-        "stride8": TapPoint("features.7.conv.0", 192),
-        "stride16": TapPoint("features.14.conv.0", 576),
-        "last": TapPoint("features.18", 1280),
+        "stride4": TapPoint("features.4.conv.0", 144, 4),
+        "stride8": TapPoint("features.7.conv.0", 192, 8),
+        "stride16": TapPoint("features.14.conv.0", 576, 16),
+        "last": TapPoint("features.18", 1280, 32),
     },
     "squeezenet1_0": {
-        "stride4": TapPoint("features.5", 256),
-        "stride8": TapPoint("features.10", 512),
-        "stride16": TapPoint("features.12", 512),
-        "last": TapPoint("features.12", 512),
+        "stride4": TapPoint("features.5", 256, 4),
+        "stride8": TapPoint("features.10", 512, 8),
+        "stride16": TapPoint("features.12", 512, 16),
+        "last": TapPoint("features.12", 512, 16),
     },
 }
 
@@ -69,12 +77,13 @@ class Backbone(nn.Module):
     Args:
         name: A network of ``TAPS``.
         taps: Which maps to return.
-        weights: ``imagenet`` (torchvision's published file), ``none`` (random), or the path of a checkpoint.
+        weights: ``imagenet`` (torchvision's published file), ``none`` (random), or the path of a checkpoint, see
+            ``load_state_dict``.
         family: ``caffe`` changes the graph of ResNets as well: the stride of a stage sits in its first 1x1 convolution,
             and the stem's max-pool has no padding and rounds up.
 
     Raises:
-        OptionError: If the network or the family is not known.
+        OptionError: If the network, one of the taps or the family is not known.
         WeightsError: If the weights are not at hand or do not fit.
     """
 
@@ -89,6 +98,8 @@ class Backbone(nn.Module):
         super().__init__()
         if name not in TAPS:
             raise OptionError(f"unknown backbone {name!r}; known are {', '.join(TAPS)}")
+        if missing := [tap for tap in taps if tap not in TAPS[name]]:
+            raise OptionError(f"{name} has no tap {missing[0]!r}; it has {', '.join(TAPS[name])}")
         network = models.get_model(name, weights=None, **({"init_weights": True} if name == "vgg16" else {}))
         if family == "caffe":
             _to_caffe_graph(network, name)
@@ -96,13 +107,19 @@ class Backbone(nn.Module):
         modules = dict.fromkeys(point.module for point in self.points.values())
         self.trunk = create_feature_extractor(network, {module: module for module in modules})
         if weights != "none":
-            self.trunk.load_state_dict(load_state_dict(name, weights, family, like=network))
+            state = load_state_dict(name, weights, family, like=network)
+            built = self.trunk.state_dict().keys()
+            self.trunk.load_state_dict({key: value for key, value in state.items() if key in built})
         # Convolutions read channels last: a third faster on CPUs, and what tensor cores want.
         self.to(memory_format=torch.channels_last)
 
     def channels(self, tap: Tap) -> int:
         """Number of channels of a tap's map."""
         return self.points[tap].channels
+
+    def stride(self, tap: Tap) -> int:
+        """Pixels of the picture between neighbouring cells of a tap's map."""
+        return self.points[tap].stride
 
     def forward(self, image: Tensor) -> dict[Tap, Tensor]:
         """Maps at the taps.

@@ -6,17 +6,26 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from retrieval_bench.errors import RetrievalBenchError
+from retrieval_bench.nn.importers import torchvision_names
 from retrieval_bench.nn.preprocessing import WeightsFamily
 
 # A machine without a network must say so within seconds.
 _CONNECT_TIMEOUT_S = 10.0
+
+# What an array is made of, under the names of NumPy 1 and 2: toolboxes keep whitening beside the weights.
+_ARRAYS: list[Any] = [np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in (np.float32, np.float64))]
+for _module in ("numpy.core", "numpy._core"):
+    _ARRAYS += [(np.zeros(1).__reduce__()[0], f"{_module}.multiarray._reconstruct")]
+    _ARRAYS += [(np.float64().__reduce__()[0], f"{_module}.multiarray.scalar")]
 
 
 class WeightsError(RetrievalBenchError):
@@ -28,7 +37,8 @@ def load_state_dict(name: str, weights: str, family: WeightsFamily, *, like: nn.
 
     Args:
         name: torchvision's name of the network.
-        weights: ``imagenet`` or the path of a state dict with torchvision's key names.
+        weights: ``imagenet`` or the path of a state dict with the key names of torchvision or of a retrieval toolbox
+            (see ``importers``).
         family: The family the weights must belong to; torchvision publishes none of Caffe's.
         like: The full network. Every key of its trunk must be there, in its shape; a classifier may be missing.
 
@@ -43,15 +53,12 @@ def load_state_dict(name: str, weights: str, family: WeightsFamily, *, like: nn.
         raise WeightsError(
             f"there are no weights at {path.absolute()}; give the path of a state dict of {name}, 'imagenet' or 'none'"
         )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise WeightsError(f"{path} is not a readable state dict ({error}); fetch it again") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    content = read_checkpoint(path)
+    state = content.get("state_dict", content) if isinstance(content, dict) else content
     expected = {key: value.shape for key, value in like.state_dict().items() if not _is_head(key)}
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsError(f"{path} holds no state dict of tensors, which {name} expects")
-    trunk = {key: value for key, value in state.items() if not _is_head(key)}
+    trunk = {key: value for key, value in torchvision_names(state, like).items() if not _is_head(key)}
     wrong = sorted(
         # Files older than this counter are whole without it.
         [f"{k} is missing" for k in expected.keys() - trunk.keys() if not k.endswith("num_batches_tracked")]
@@ -65,6 +72,30 @@ def load_state_dict(name: str, weights: str, family: WeightsFamily, *, like: nn.
     if wrong:
         raise WeightsError(f"{path} does not fit {name}: {'; '.join(wrong[:3])} ({len(wrong)} in all)")
     return trunk
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read a file that ``torch.save`` wrote, if it holds tensors, arrays and plain containers alone.
+
+    Args:
+        path: The file. Whatever else it asks for is refused and not run.
+
+    Raises:
+        WeightsError: If it is damaged or holds other objects; the message names the first kind of them.
+    """
+    try:
+        with torch.serialization.safe_globals(_ARRAYS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        foreign = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        if foreign:
+            raise WeightsError(
+                f"{path} holds {foreign[1]} beside its weights, and reading that could run anything on this machine. "
+                "Where you trust the file, load it with torch, keep its state_dict alone, and save that"
+            ) from error
+        raise WeightsError(
+            f"{path} is not a readable state dict ({str(error).splitlines()[0]}); fetch it again"
+        ) from error
 
 
 def _is_head(key: str) -> bool:

@@ -1,5 +1,7 @@
 """Whitening: linear maps learned from descriptors, after which directions count alike and vectors are unit again."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -38,12 +40,25 @@ class Moments:
             if not block.isfinite().all():
                 raise ValueError("whitening cannot be learned: a descriptor holds a value that is not finite")
             # Sums about the block's own mean lose no digits where the mean is large beside the spread.
-            mean, total = block.mean(0), self.count + len(block)
-            centred, shift = block - mean, mean - self.mean
-            self._scatter += centred.T @ centred + torch.outer(shift, shift) * (self.count * len(block) / total)
-            self.mean = self.mean + shift * (len(block) / total)
-            self.count = total
+            mean = block.mean(0)
+            centred = block - mean
+            self._take_in(len(block), mean, centred.T @ centred)
         return self
+
+    @classmethod
+    def join(cls, parts: Sequence["Moments"]) -> "Moments":
+        """The moments of all vectors of several parts, at least one."""
+        joined = cls(len(parts[0].mean))
+        for part in parts:
+            if part.count:
+                joined._take_in(part.count, part.mean, part._scatter)
+        return joined
+
+    def _take_in(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+        total, shift = self.count + count, mean - self.mean
+        self._scatter += scatter + torch.outer(shift, shift) * (self.count * count / total)
+        self.mean = self.mean + shift * (count / total)
+        self.count = total
 
     @property
     def covariance(self) -> Tensor:
@@ -95,6 +110,26 @@ class Whitening(nn.Module):
         white: Tensor = normalize(centred @ self.projection.to(kind).T, dim=-1, eps=1e-12)
         return white.to(x.dtype)
 
+    def set_affine(self, weight: Tensor, bias: Tensor) -> "Whitening":
+        """Take a published map from x to ``weight @ x + bias`` instead of learning one.
+
+        Args:
+            weight: ``(at least out, d)`` of full rank; the first rows are kept.
+            bias: As long as weight has rows.
+
+        Raises:
+            OptionError: If the sizes differ from those of this whitening.
+        """
+        kept, dim = self.projection.shape
+        if weight.shape[1] != dim or len(weight) < kept or len(bias) != len(weight):
+            raise OptionError(
+                f"a projection of vectors of length {weight.shape[1]} to {len(weight)} with {len(bias)} offsets "
+                f"cannot whiten vectors of length {dim} to {kept}"
+            )
+        weight, bias = weight[:kept].to("cpu", torch.float64), bias[:kept].to("cpu", torch.float64)
+        self._set(torch.linalg.lstsq(weight, -bias[:, None], driver="gelsd").solution[:, 0], weight)
+        return self
+
     def _set(self, mean: Tensor, projection: Tensor) -> None:
         self.mean.copy_(mean)
         self.projection.copy_(projection[: len(self.projection)])
@@ -120,7 +155,7 @@ class PCAWhitening(Whitening):
         moments = vectors if isinstance(vectors, Moments) else Moments(len(self.mean)).add(vectors)
         if not moments.count:
             raise ValueError("whitening cannot be learned from no descriptors")
-        variance, direction = _principal(moments.covariance)
+        variance, direction = principal_directions(moments.covariance)
         scale = torch.where(variance > LEAST_SHARE * variance[0], variance.clamp(min=1e-300).rsqrt(), 0.0)
         self._set(moments.mean, scale[:, None] * direction)
         return self
@@ -156,11 +191,11 @@ class LearnedWhitening(Whitening):
         every = Moments(dim).add(vectors)
         shift = every.mean - mean
         spread = shrink @ (every.covariance + torch.outer(shift, shift)) @ shrink.T
-        self._set(mean, _principal(spread)[1] @ shrink)
+        self._set(mean, principal_directions(spread)[1] @ shrink)
         return self
 
 
-def _principal(covariance: Tensor) -> tuple[Tensor, Tensor]:
+def principal_directions(covariance: Tensor) -> tuple[Tensor, Tensor]:
     """Variances, greatest first, and as many unit directions as rows, each with its largest component positive."""
     variance, direction = torch.linalg.eigh((covariance + covariance.T) / 2)
     direction = direction.flip(1).T

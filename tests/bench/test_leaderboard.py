@@ -1,11 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from retrieval_bench.bench.facts import DatasetFacts
 from retrieval_bench.bench.formats import FORMATS
 from retrieval_bench.bench.leaderboard import leaderboard
 from retrieval_bench.bench.papers import read_papers
-from retrieval_bench.bench.results import Cost, read_results
+from retrieval_bench.bench.results import Cost, RunId, read_results
 from retrieval_bench.bench.suite import read_suite
 
 PAPERS = read_papers(Path(__file__).parents[2] / "results" / "papers")
@@ -66,6 +68,16 @@ def test_fingerprints_are_never_mixed_in_one_column(page, make_result, protocol)
         ]
         assert len(fingerprints) == 1
     assert len({record["fingerprint"] for record in found.records}) == 2
+
+
+def test_numbers_of_another_protocol_stand_beside_those_printed_for_it(store, make_result, protocol):
+    way = protocol("cub", name="hashing", ties="expected", metrics=("map",), main_metric="map")
+    run = RunId(suite="tiny", dataset="cub", method="adaptive_triplet", variant="full_cub_64", seed=0)
+    results = read_results(store(replace(make_result(), run=run, protocol=way, metrics={"map": 0.7})))
+    facts = DatasetFacts("Birds", protocol("cub"), (way,))
+    for known, printed in ((facts, "68.2"), (DatasetFacts("Birds", protocol("cub")), None)):
+        (table,) = leaderboard(results, papers=PAPERS, facts=lambda _, known=known: known).tables
+        assert _texts(table)[0].get("mAP in the paper") == printed
 
 
 @pytest.mark.parametrize(

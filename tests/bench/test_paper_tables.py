@@ -83,6 +83,32 @@ def test_only_the_published_way_of_measuring_enters(page, make_result, protocol,
     assert {cell for row in rows if row[0].startswith("↳") for cell in row[1:]} == {"—"}
 
 
+@pytest.mark.parametrize(
+    ("crop", "label", "difference"), [("i", "Ours, crop I", "−1.3"), ("x", "Ours, crop X", "−4.8")]
+)
+def test_each_row_takes_results_of_its_own_protocol_alone(make_result, protocol, crop, label, difference):
+    names = ("map_oxford",)
+    ways = {
+        way: protocol("oxford5k", name=f"crop-{way}", query_crop=query_crop, metrics=names, main_metric=names[0])
+        for way, query_crop in (("i", "image"), ("x", "activations"))
+    }
+    facts = DatasetFacts("Oxford", ways["i"], (ways["x"],))
+    run = RunId(suite="tiny", dataset="oxford5k", method="cluster_mac", variant=f"vgg_crop{crop.upper()}", seed=0)
+    for measured, shown in ways.items():
+        ours = replace(make_result(), run=run, protocol=shown, metrics={"map_oxford": 0.69})
+        made = paper_page(PAPERS["cluster_mac"], {Path("result.json"): ours}, facts=lambda _: facts)
+        _, rows = _table(made, "Table 1")
+        at = next(i for i, row in enumerate(rows) if row[0] == label)
+        ours_and_difference = (rows[at + 1][2], rows[at + 2][2] if rows[at + 2][0].startswith("↳") else None)
+        assert ours_and_difference == (("69.0", difference) if measured == crop else ("—", None))
+
+
+def test_what_all_columns_are_measured_under_is_said_once(page):
+    table, _ = _table(page("adaptive_triplet"), "Table 3")
+    assert "protocol hashing" in table.about[0]
+    assert all("hashing" not in column.head for column in table.columns)
+
+
 def test_a_missing_seed_is_missing_here_too(page, make_result):
     results = [make_result(seed=0), make_result(variant="no_se", seed=0), make_result(variant="no_se", seed=1)]
     table, rows = _table(page("abir", *results))

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from retrieval_bench.bench.errors import BenchError
-from retrieval_bench.bench.papers import find_paper, printed_value, read_paper, read_papers, setting_of
+from retrieval_bench.bench.papers import find_paper, printed_value, read_paper, read_papers, setting_of, way_of
+from retrieval_bench.datasets import dataset_class
 
 FOLDER = Path(__file__).parents[2] / "results" / "papers"
 
@@ -62,6 +63,31 @@ def test_printed_values_are_fractions_whatever_the_unit(papers):
     assert printed_value(papers["udq"], ("udq", "final_bfr"), "paris6k", "map_oxford") == pytest.approx(0.9)
     assert printed_value(papers["abir"], ("abir", None), "cub", "map") is None
     assert printed_value(papers["abir"], ("abir", "softmax"), "cub", "recall_at_1") is None
+
+
+def test_a_cell_is_measured_as_its_row_or_column_says(papers):
+    setting = ("cluster_mac", "vgg_cropX")
+    found = [
+        printed_value(papers["cluster_mac"], setting, "oxford5k", "map_oxford", (way,)) for way in ("crop-x", None)
+    ]
+    assert found == [pytest.approx(0.738), None]
+    full = ("adaptive_triplet", "full_cub_64")
+    assert printed_value(papers["adaptive_triplet"], full, "cub", "map", ("hashing",)) == pytest.approx(0.6822)
+    assert printed_value(papers["adaptive_triplet"], full, "cub", "map") is None
+
+
+def test_every_protocol_that_a_paper_names_is_one_of_its_data_set(papers):
+    named = {
+        (column.dataset, way_of(row, column))
+        for paper in papers.values()
+        for table in paper.tables
+        for row in table.rows
+        for column in table.columns
+        if way_of(row, column) is not None
+    }
+    known = {(dataset, way) for dataset, way in named if way in {p.name for p in dataset_class(dataset).protocols}}
+    assert named == known
+    assert {("oxford105k", "crop-x"), ("cub", "hashing"), ("stanford_dogs", "hashing")} <= known
 
 
 def test_decimals_are_the_papers(papers):

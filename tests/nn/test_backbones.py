@@ -24,6 +24,7 @@ def test_every_tap_has_its_channels_and_its_stride(name):
         assert maps[tap].shape == (1, backbone.channels(tap), 64 // stride, 96 // stride)
         assert maps[tap].min() >= 0
     assert maps["last"].shape == (1, backbone.channels("last"), 2, 3)
+    assert {tap: backbone.stride(tap) for tap in maps} == {**STRIDE, "last": 32}
 
 
 def test_vgg16_ends_at_conv5_3_and_has_the_published_size():
@@ -36,6 +37,20 @@ def test_vgg16_ends_at_conv5_3_and_has_the_published_size():
         (512, 14, 14),
     ]
     assert sum(p.numel() for p in backbone.parameters()) == 14_714_688
+
+
+def test_pool5_is_the_pooled_conv5_3():
+    backbone = Backbone("vgg16", ["stride16", "pool5"], weights="none").eval()
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 70, 100))
+    assert maps["pool5"].shape == (1, 512, 2, 3)
+    assert torch.equal(maps["pool5"], torch.nn.functional.max_pool2d(maps["stride16"], 2))
+    assert (backbone.stride("stride16"), backbone.stride("pool5"), backbone.channels("pool5")) == (16, 32, 512)
+
+
+def test_a_tap_that_a_network_has_not_names_those_it_has():
+    with pytest.raises(ValueError, match=r"resnet18 has no tap 'pool5'; it has stride4, stride8, stride16, last"):
+        Backbone("resnet18", ["pool5"], weights="none")
 
 
 def test_squeezenet_rounds_its_maps():
@@ -77,6 +92,14 @@ def test_a_users_checkpoint_loads_with_or_without_its_classifier(tmp_path: Path)
     for file in ("full.pth", "trunk.pth"):
         trunk = Backbone("resnet18", ["last"], weights=str(tmp_path / file)).trunk
         assert all(torch.equal(value, state[key]) for key, value in trunk.state_dict().items())
+
+
+def test_a_trunk_that_ends_early_takes_its_part_of_a_checkpoint(tmp_path: Path):
+    state = models.resnet18(weights=None).state_dict()
+    torch.save(state, tmp_path / "full.pth")
+    trunk = Backbone("resnet18", ["stride8"], weights=str(tmp_path / "full.pth")).trunk.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in trunk.items())
+    assert {key.partition(".")[0] for key in trunk} == {"conv1", "bn1", "layer1", "layer2"}
 
 
 def test_a_checkpoint_from_before_batch_norms_counted_loads(tmp_path: Path):

@@ -94,6 +94,16 @@ def test_moments_do_not_depend_on_how_vectors_are_batched(cuts):
     assert torch.allclose(PCAWhitening(6).fit(moments)(x), PCAWhitening(6).fit(x)(x), atol=1e-6)
 
 
+def test_moments_of_parts_join_to_those_of_all():
+    x = cloud()
+    parts = [Moments(6).add(x[a:b]) for a, b in ((0, 250), (250, 250), (250, 251), (251, 400))]
+    joined, whole = Moments.join(parts), Moments(6).add(x)
+    assert joined.count == 400
+    torch.testing.assert_close(joined.mean, whole.mean, rtol=1e-12, atol=0)
+    torch.testing.assert_close(joined.covariance, whole.covariance, rtol=1e-10, atol=1e-10)
+    assert Moments.join([Moments(6), Moments(6)]).count == 0
+
+
 def learned_reference(query, positive, x):
     """The published steps, one after the other, on columns."""
     query, positive, x = (t.numpy().T for t in (query, positive, x))
@@ -176,3 +186,20 @@ def test_what_cannot_be_learned_from_is_refused():
     for wrong in (0, 4):
         with pytest.raises(ValueError, match="1 to 3 directions"):
             PCAWhitening(3, wrong)
+
+
+def test_a_published_map_is_taken_with_its_offset():
+    weight, bias = torch.tensor([[2.0, 0.0], [1.0, 1.0]]), torch.tensor([4.0, 1.0])
+    whitening = PCAWhitening(2).set_affine(weight, bias)
+    x = torch.tensor([[-2.0, 4.0], [0.0, 0.0]])
+    # weight @ x + bias is (0, 3) and (4, 1).
+    assert whitening(x).flatten().tolist() == pytest.approx([0, 1, 4 / 17**0.5, 1 / 17**0.5], abs=1e-6)
+    assert whitening.mean.tolist() == pytest.approx([-2, 1])
+    narrow = PCAWhitening(2, 1).set_affine(weight, bias)
+    assert narrow(x).tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize(("weight", "bias"), [((2, 3), 2), ((1, 2), 1), ((2, 2), 3)])
+def test_a_published_map_of_other_sizes_is_refused(weight, bias):
+    with pytest.raises(ValueError, match="cannot whiten vectors of length 2 to 2"):
+        PCAWhitening(2).set_affine(torch.ones(weight), torch.ones(bias))
