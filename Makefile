@@ -11,7 +11,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,16 @@ bench-sop: ## All methods on Stanford Online Products
 bench-inshop: ## All methods on In-shop Clothes Retrieval
 bench-cub bench-cars196 bench-sop bench-inshop: bench-%: setup
 	$(BIN)/retrieval-bench run $* $(ARGS)
+
+.PHONY: saliency
+saliency: setup ## Find the saliency boxes of CUB's pictures that bench-cub-hash crops to
+	$(BIN)/retrieval-bench saliency cub --output data/saliency --alpha 0.2 0.3 0.4 0.5 0.6
+
+.PHONY: bench-cub-hash bench-dogs
+bench-cub-hash: saliency ## Binary codes on CUB-200-2011
+	$(BIN)/retrieval-bench run cub_hash $(ARGS)
+bench-dogs: setup ## Binary codes on Stanford Dogs
+	$(BIN)/retrieval-bench run dogs_hash $(ARGS)
 
 .PHONY: bench-oxford
 bench-oxford: setup ## All methods on the Oxford Buildings, old and revisited; whitening needs Paris, too

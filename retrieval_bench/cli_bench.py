@@ -231,12 +231,12 @@ def _write_leaderboard(suite: "Suite", output: Path, console: "Console") -> None
     from retrieval_bench.bench.files import write_whole
     from retrieval_bench.bench.leaderboard import leaderboard as make
     from retrieval_bench.bench.markdown import markdown
-    from retrieval_bench.bench.papers import read_papers
+    from retrieval_bench.bench.papers import papers_folder, read_papers
     from retrieval_bench.bench.terminal import show
 
     page = make(
         _results(output, suite.name),
-        papers=read_papers(_papers_folder(output)),
+        papers=read_papers(papers_folder(output)),
         suites={suite.name: suite},
         title=f"Leaderboard of the suite {suite.name}",
     )
@@ -271,14 +271,14 @@ def leaderboard(arguments: argparse.Namespace) -> int:
 def _page(arguments: argparse.Namespace) -> "Page":
     from retrieval_bench.bench.leaderboard import leaderboard as make
     from retrieval_bench.bench.paper_tables import paper_page
-    from retrieval_bench.bench.papers import find_paper, read_papers
+    from retrieval_bench.bench.papers import find_paper, papers_folder, read_papers
     from retrieval_bench.bench.suite import find_suite, known_suites
 
     suite = Path(arguments.suite).stem if arguments.suite else None
     results = _results(arguments.results, suite)
     if suite and not results:
         find_suite(arguments.suite)  # a wrong name rather than a suite nobody has run
-    folder = _papers_folder(arguments.results)
+    folder = papers_folder(arguments.results)
     papers = read_papers(folder)
     suites = known_suites({result.run.suite for result in results.values()})
     if arguments.paper:
@@ -361,9 +361,3 @@ def _results(folder: Path, suite: str | None) -> "dict[Path, Result]":
         raise BenchError(f"there is no folder {folder} to read results from; `retrieval-bench run SUITE` makes one")
     place = folder / "runs" / suite if suite else folder / "runs"
     return read_results(place) if place.is_dir() else {}
-
-
-def _papers_folder(results: Path) -> Path:
-    """Where the published numbers are: beside the results, or in the checkout."""
-    beside = results / "papers"
-    return beside if beside.is_dir() else Path(__file__).resolve().parents[1] / "results" / "papers"

@@ -1,4 +1,4 @@
-"""Commands that look at pictures through a network: where it attends, what is salient, what it clusters and finds."""
+"""Commands that draw: what a network attends to, finds salient, clusters and finds; and results as curves."""
 
 import argparse
 import os
@@ -28,12 +28,13 @@ class PictureError(RetrievalBenchError):
 
 
 def add_pictures_parser(commands: "Subparsers") -> None:
-    """Add ``attention``, ``saliency``, ``clusters``, ``region-precision`` and ``ranked``."""
+    """Add ``attention``, ``saliency``, ``clusters``, ``region-precision``, ``ranked`` and ``plot``."""
     _add_attention(commands)
     _add_saliency(commands)
     _add_clusters(commands)
     _add_region_precision(commands)
     _add_ranked(commands)
+    _add_plot(commands)
 
 
 def _add_attention(commands: "Subparsers") -> None:
@@ -143,6 +144,33 @@ def _add_ranked(commands: "Subparsers") -> None:
     parser.add_argument("--top", type=int, default=10, metavar="N", help="results of each (default: 10)")
     parser.add_argument("--root", type=Path, metavar="DIR", help=ROOT_HELP)
     parser.set_defaults(handler=_ranked)
+
+
+def _add_plot(commands: "Subparsers") -> None:
+    parser = commands.add_parser(
+        "plot",
+        help="draw a metric against an option or against epochs",
+        description="Draw results of suites: one curve for each group of settings that differ in one option alone, or "
+        "for each setting against epochs. Settings that lack a seed are left out, and named.",
+        epilog="Example: retrieval-bench plot cub_hash --metric map --against bits --output bits.png",
+    )
+    parser.add_argument("suites", nargs="+", metavar="SUITE", help="a suite's file or name")
+    parser.add_argument(
+        "--metric",
+        required=True,
+        metavar="NAME",
+        help="as in result.json: map, recall_at_1; against epochs also any logged column, such as train/gap",
+    )
+    parser.add_argument(
+        "--against",
+        required=True,
+        metavar="OPTION",
+        help="epoch, or an option's dotted name or the end of it: bits for model.init_args.bits",
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the PNG, SVG or PDF to write")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the points, too, as they are drawn")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    parser.set_defaults(handler=_plot)
 
 
 def _attention(options: argparse.Namespace) -> int:
@@ -316,6 +344,43 @@ def _ranked(options: argparse.Namespace) -> int:
             f"{options.descriptors} is no file of descriptors ({error}): let `predict` write it"
         ) from error
     _save(ranked_sheet(ranked(dataset, descriptors, options.queries, options.top)), options.output)
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from retrieval_bench.bench.curves import chart_csv, read_chart
+    from retrieval_bench.pictures.curves import CHART_FORMATS, Line, draw_lines, save_chart
+
+    if options.output.suffix.lower() not in CHART_FORMATS:
+        raise PictureError(f"--output must end in one of {', '.join(CHART_FORMATS)}, not {options.output.name!r}")
+    chart = read_chart(options.suites, metric=options.metric, against=options.against, folder=options.results)
+    lines = {}
+    for curve in chart.curves:
+        points = sorted(curve.points, key=lambda point: chart.place(point.x))
+        known = [(chart.place(point.x), point.value) for point in points if point.value]
+        lines[curve.name] = Line(
+            [(x, value.mean) for x, value in known],
+            [value.std for _, value in known],
+            [(chart.place(point.x), point.paper) for point in points if point.paper is not None],
+            curve.paper,
+        )
+    figure = draw_lines(
+        lines,
+        title=chart.title,
+        note=chart.note,
+        x_label=chart.against.replace("_", " "),
+        y_label=chart.y_label,
+        band=options.against == "epoch",
+        log2=chart.doubling,
+        choices=() if chart.numeric else [str(x) for x in chart.values],
+    )
+    save_chart(figure, options.output)
+    print(f"wrote {options.output}")
+    if options.csv is not None:
+        write_whole(options.csv, chart_csv(chart))
+        print(f"wrote {options.csv}")
+    for reason in chart.left_out:
+        print(f"left out {reason}")
     return 0
 
 

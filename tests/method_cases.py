@@ -23,5 +23,9 @@ CASES: dict[str, Callable[[], RetrievalMethod]] = {
     "ABIR": lambda: methods.ABIR(backbone="squeezenet1_0", weights="none", dim=16, attention_dim=8, resize=72, crop=64),
     "ClusterMAC": lambda: methods.ClusterMAC(**SMALL_TRUNK),
     "GlobalPooling": lambda: methods.GlobalPooling("gem", **SMALL_TRUNK),
+    "RegionalAttention": lambda: methods.RegionalAttention(**SMALL_TRUNK, upscale=False, fit_side=None),
+    "RegionalAttentionTraining": lambda: methods.RegionalAttentionTraining(
+        num_classes=10, backbone="resnet18", weights="none", resize=72, crop=64
+    ),
     "RMAC": lambda: methods.RMAC(**SMALL_TRUNK),
 }

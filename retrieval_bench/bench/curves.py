@@ -1,12 +1,14 @@
-"""Results as curves: a metric against an option or against epochs, one curve for each setting that differs otherwise."""
+"""Results as curves: a metric against an option or epochs, one curve for each setting that differs otherwise."""
 
 import csv
 import io
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.facts import dataset_facts
@@ -24,7 +26,7 @@ EPOCH = "epoch"
 _EVALUATED = ("curve", "val", "test")
 """First parts of the names of logged metrics, which are fractions; all else is drawn as it was logged."""
 _LONG = 16
-"""Powers of two this far apart stand evenly spaced."""
+"""How many times the smallest power of two the largest is where they are drawn evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class CurvePoint:
         paper: The published number of the same setting.
     """
 
-    x: object
+    x: Any
     value: Spread | None
     seeds: int
     paper: float | None = None
@@ -76,21 +78,25 @@ class Chart:
     left_out: tuple[str, ...]
 
     @property
-    def values(self) -> list[object]:
+    def values(self) -> list[Any]:
         """Every x once, numbers by size, all else by name."""
-        found = list(dict.fromkeys(point.x for curve in self.curves for point in curve.points))
-        return sorted(found, key=float if _are_numbers(found) else str)  # type: ignore[arg-type]  # numbers have one
+        found = {point.x for curve in self.curves for point in curve.points}
+        return sorted(found, key=float if _are_numbers(found) else str)
 
     @property
     def numeric(self) -> bool:
-        """Whether x is a number, or the name of a choice."""
+        """Whether x is a number, or one of several choices."""
         return _are_numbers(self.values)
 
     @property
     def doubling(self) -> bool:
-        """Whether x is best shown on a logarithmic axis: powers of two from small to large."""
-        x = [value for value in self.values if isinstance(value, int) and value > 0 and value & (value - 1) == 0]
-        return self.numeric and len(x) == len(self.values) > 0 and max(x) >= _LONG * min(x)
+        """Whether x is powers of two, from small ones to large ones."""
+        powers = [x for x in self.values if self.numeric and x > 0 and math.log2(x) % 1 == 0]
+        return len(powers) == len(self.values) and powers[-1] >= _LONG * powers[0]
+
+    def place(self, x: Any) -> float:
+        """Where x stands on its axis: choices are 0, 1, ..."""
+        return float(x) if self.numeric else float(self.values.index(x))
 
 
 def read_chart(suites: Sequence[str], *, metric: str, against: str, folder: Path) -> Chart:
@@ -154,11 +160,11 @@ def against_option(
             groups[setting.all_but(name)].append(setting)
     swept = [group for group in groups.values() if len({setting.options[name] for setting in group}) > 1]
     chosen = swept or list(groups.values())
-    for setting in (setting for group in groups.values() if group not in chosen for setting in group):
-        left_out.append(f"{setting.name}: no other setting differs from it in {option} alone")
+    alone = [setting for group in groups.values() if group not in chosen for setting in group]
+    left_out += [f"{setting.name}: no other setting differs from it in {option} alone" for setting in alone]
     curves = []
     for title, group in zip(curve_names(chosen), chosen, strict=True):
-        points: dict[object, CurvePoint] = {}
+        points: dict[Any, CurvePoint] = {}
         for setting in group:
             value = _percent(setting.row.metric(metric))
             left_out += [] if value else [f"{setting.name}: {_gaps(setting, metric)}"]
@@ -276,5 +282,5 @@ def _printed(setting: Setting, metric: str, papers: Mapping[str, Paper], facts: 
     return None if value is None else 100 * value
 
 
-def _are_numbers(values: Collection[object]) -> bool:
+def _are_numbers(values: Collection[Any]) -> bool:
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)

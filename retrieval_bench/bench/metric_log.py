@@ -1,9 +1,9 @@
 """What a run logged while it trained, epoch by epoch, however often it was cut short."""
 
 import csv
+import math
 from collections import defaultdict
 from pathlib import Path
-from statistics import fmean
 
 from retrieval_bench.bench.errors import RecordError
 
@@ -12,6 +12,8 @@ _COORDINATES = ("epoch", "step")
 
 def read_log(folder: Path) -> dict[str, dict[int, float]]:
     """Read the curves of a run: for each logged column its value by epoch, the mean where an epoch logged several.
+
+    An epoch in which a value was not finite has none.
 
     Each piece of a run that was cut short has a file of its own. What a later piece trained again counts once: of the
     earlier ones, only the steps before its first.
@@ -57,4 +59,5 @@ def _by_epoch(entries: list[tuple[int, int, float]]) -> dict[int, float]:
     values: dict[int, list[float]] = defaultdict(list)
     for _, epoch, value in entries:
         values[epoch].append(value)
-    return {epoch: fmean(values[epoch]) for epoch in sorted(values)}
+    means = {epoch: sum(values[epoch]) / len(values[epoch]) for epoch in sorted(values)}
+    return {epoch: mean for epoch, mean in means.items() if math.isfinite(mean)}

@@ -49,6 +49,7 @@ class Suite:
         configs: Further config files, stacked last, relative to the folder of the config stack.
         options: Dotted options for every run.
         method_options: For some methods, dotted options on top of these.
+        method_datasets: For some methods, on which of the data sets they run; others run on all.
         compare_untrained: Whether the network is also measured before it is fitted.
         notes: Footnotes for every result, for instance what was made smaller.
     """
@@ -62,6 +63,7 @@ class Suite:
     configs: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     method_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    method_datasets: dict[str, list[str]] = field(default_factory=dict)
     compare_untrained: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -71,9 +73,15 @@ class Suite:
                 raise ValueError(f"{name} is empty, so there is nothing to run")
         if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ValueError(f"seeds are {self.seeds}, expected different numbers from 0 on")
-        for method in self.method_options:
-            if method not in self.methods:
-                raise ValueError(f"method_options.{method}: no such method here{suggestion(method, self.methods)}")
+        for name in ("method_options", "method_datasets"):
+            for method in getattr(self, name):
+                if method not in self.methods:
+                    raise ValueError(f"{name}.{method}: no such method here{suggestion(method, self.methods)}")
+        for method, chosen in self.method_datasets.items():
+            for dataset in chosen:
+                if dataset not in self.datasets:
+                    hint = suggestion(dataset, self.datasets)
+                    raise ValueError(f"method_datasets.{method}: no such data set here: {dataset}{hint}")
 
     def settings(self) -> Iterator[tuple[str, str | None]]:
         """Every method with each of its variants, None for its own config."""
@@ -83,6 +91,8 @@ class Suite:
     def ids(self) -> Iterator[RunId]:
         """The coordinates of every run, in the order of the file."""
         for dataset, (method, variant), seed in product(self.datasets, self.settings(), self.seeds):
+            if dataset not in self.method_datasets.get(method, self.datasets):
+                continue
             yield RunId(suite=self.name, dataset=dataset, method=method, variant=variant, seed=seed)
 
 

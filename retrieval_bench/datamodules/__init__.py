@@ -3,6 +3,7 @@
 from retrieval_bench.datamodules.base import RetrievalDataModule
 from retrieval_bench.datamodules.cars196 import Cars196DataModule
 from retrieval_bench.datamodules.cub import CubDataModule
+from retrieval_bench.datamodules.imagenet import ImageNetDataModule
 from retrieval_bench.datamodules.inshop import InShopDataModule
 from retrieval_bench.datamodules.oxford_paris import (
     Oxford5kDataModule,
@@ -18,6 +19,7 @@ from retrieval_bench.datamodules.stanford_dogs import StanfordDogsDataModule
 __all__ = [
     "Cars196DataModule",
     "CubDataModule",
+    "ImageNetDataModule",
     "InShopDataModule",
     "Oxford5kDataModule",
     "Oxford105kDataModule",

@@ -1,4 +1,4 @@
-"""Which images make a batch: P×K or shuffled ones for training, every image once for evaluation; all know their rank."""
+"""Which images make a batch: P×K or shuffled for training, every image once for evaluation; all know their rank."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

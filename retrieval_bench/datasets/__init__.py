@@ -19,6 +19,7 @@ DATASETS: dict[str, tuple[str, str]] = {
     "roxford5k": ("revisited", "ROxford5k"),
     "rparis6k": ("revisited", "RParis6k"),
     "flickr100k": ("flickr100k", "Flickr100k"),
+    "imagenet": ("image_folder", "ImageNet"),
     "stanford_dogs": ("stanford_dogs", "StanfordDogs"),
 }
 

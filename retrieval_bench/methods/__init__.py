@@ -5,6 +5,17 @@ from retrieval_bench.methods.adaptive_triplet import AdaptiveTriplet
 from retrieval_bench.methods.base import RetrievalMethod
 from retrieval_bench.methods.cluster_mac import ClusterMAC
 from retrieval_bench.methods.global_pooling import GlobalPooling
+from retrieval_bench.methods.regional_attention import RegionalAttention
+from retrieval_bench.methods.regional_attention_training import RegionalAttentionTraining
 from retrieval_bench.methods.rmac import RMAC
 
-__all__ = ["ABIR", "RMAC", "AdaptiveTriplet", "ClusterMAC", "GlobalPooling", "RetrievalMethod"]
+__all__ = [
+    "ABIR",
+    "RMAC",
+    "AdaptiveTriplet",
+    "ClusterMAC",
+    "GlobalPooling",
+    "RegionalAttention",
+    "RegionalAttentionTraining",
+    "RetrievalMethod",
+]

@@ -81,5 +81,5 @@ class TripletBatches:
         chance = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
         order = torch.randperm(len(triplets.anchor), generator=chance)
         mine = order[self._rank :: self._world][: self._share].to(triplets.anchor.device)
-        for chosen in mine.split(self._size):
+        for chosen in torch.split(mine, self._size):
             yield {name: rows[chosen] for name, rows in triplets._asdict().items()}

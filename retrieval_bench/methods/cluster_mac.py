@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.base import Batch
 from retrieval_bench.methods.fitted import FittedMethod, RegionVectors, cut_window
-from retrieval_bench.nn.ncut import Affinity, InitRow, normalized_cut
+from retrieval_bench.nn.affinity import Affinity
+from retrieval_bench.nn.ncut import InitRow, normalized_cut
 from retrieval_bench.nn.preprocessing import denormalize
 from retrieval_bench.nn.regions import max_labelled, max_regions, rmac_regions
 from retrieval_bench.retrieval.whitening import Moments, principal_directions

@@ -190,6 +190,10 @@ class FittedMethod(RetrievalMethod):
         vectors = regions.vectors.flatten(0, 1) if regions.present is None else regions.vectors[regions.present]
         return normalize(vectors, dim=-1, eps=1e-12)
 
+    def reference_view(self, batch: Batch) -> Batch:
+        """Reference pictures as statistics are learned from them; as in evaluation, if a method says nothing else."""
+        return batch
+
     def reference_moments(self, statistic: str, vectors: Callable[[Batch, Tensor], Tensor]) -> Moments:
         """Moments over the reference pictures of all processes, the same on each.
 
@@ -205,7 +209,7 @@ class FittedMethod(RetrievalMethod):
         rank_zero_info(f"learning {statistic} from {self.learned_from}")
         moments = Moments(self.channels)
         for batch in data.reference_dataloader():
-            seen = data.prepared(batch, self.device)
+            seen = self.reference_view(data.prepared(batch, self.device))
             moments.add(vectors(seen, self._trunk_maps(seen["image"])))
         moments = Moments.join(_of_all_processes(moments))
         if not moments.count:

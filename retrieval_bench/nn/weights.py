@@ -48,11 +48,7 @@ def load_state_dict(name: str, weights: str, family: WeightsFamily, *, like: nn.
     Raises:
         WeightsError: If the file is missing, damaged, cannot be fetched, or does not fit.
     """
-    path = _published_file(name, family) if weights == "imagenet" else Path(weights)
-    if not path.is_file():
-        raise WeightsError(
-            f"there are no weights at {path.absolute()}; give the path of a state dict of {name}, 'imagenet' or 'none'"
-        )
+    path = weights_file(name, weights, family)
     content = read_checkpoint(path)
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     expected = {key: value.shape for key, value in like.state_dict().items() if not _is_head(key)}
@@ -72,6 +68,25 @@ def load_state_dict(name: str, weights: str, family: WeightsFamily, *, like: nn.
     if wrong:
         raise WeightsError(f"{path} does not fit {name}: {'; '.join(wrong[:3])} ({len(wrong)} in all)")
     return trunk
+
+
+def weights_file(name: str, weights: str, family: WeightsFamily) -> Path:
+    """The file of a network's weights, fetched first where it is a published one that is not at hand.
+
+    Args:
+        name: torchvision's name of the network.
+        weights: ``imagenet`` or a path.
+        family: The family the weights must belong to.
+
+    Raises:
+        WeightsError: If it is missing or cannot be fetched.
+    """
+    path = _published_file(name, family) if weights == "imagenet" else Path(weights)
+    if not path.is_file():
+        raise WeightsError(
+            f"there are no weights at {path.absolute()}; give the path of a state dict of {name}, 'imagenet' or 'none'"
+        )
+    return path
 
 
 def read_checkpoint(path: Path) -> Any:

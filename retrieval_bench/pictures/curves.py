@@ -1,5 +1,6 @@
 """Curves in one chart, told apart by their dashes, marks and names as well as by their colours."""
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Points = Sequence[tuple[float, float]]
 CHART_FORMATS = (".pdf", ".png", ".svg")
@@ -55,13 +57,10 @@ def curve_chart(curves: Mapping[str, Points], *, title: str, x_label: str, y_lab
     Raises:
         ValueError: If there is no curve.
     """
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     lines = {name: Line(points) for name, points in curves.items()}
-    canvas = FigureCanvasAgg(draw_lines(lines, title=title, x_label=x_label, y_label=y_label))
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    stream = io.BytesIO()
+    draw_lines(lines, title=title, x_label=x_label, y_label=y_label).savefig(stream, format="png")
+    return Image.open(stream).convert("RGB")
 
 
 def draw_lines(
@@ -99,16 +98,18 @@ def draw_lines(
     axes = figure.add_subplot()
     handles = []
     for i, (name, line) in enumerate(lines.items()):
-        style = {"color": _COLOURS[i % len(_COLOURS)], "linestyle": _DASHES[i % len(_DASHES)]}
-        handles.append(_draw(axes, line, style, _MARKS[i % len(_MARKS)], band=band))
+        handles.append(_draw(axes, line, i, band=band))
         handles[-1].set_label("\n".join(textwrap.wrap(name, _LETTERS)))
     if any(line.published for line in lines.values()):
         handles.append(Line2D([], [], color=_GREY, marker="x", markersize=7, linestyle="none", label="paper"))
     _draw_levels(axes, lines)
-    _dress(axes, title, note, x_label, y_label)
-    _set_ticks(axes, {x for line in lines.values() for x, _ in (*line.points, *line.published)}, log2, choices)
-    if log2:
-        axes.set_xscale("log", base=2)
+    _set_axes(
+        axes, {x for line in lines.values() for x, _ in (*line.points, *line.published)}, log2=log2, choices=choices
+    )
+    axes.set_xlabel(x_label, fontsize=_USUAL)
+    axes.set_ylabel(y_label, fontsize=_USUAL)
+    axes.set_title(title, loc="left", fontsize=_LARGE, pad=20 if note else 8)
+    axes.text(0, 1.02, note, transform=axes.transAxes, fontsize=_SMALL, color=_GREY)
     longest = max(len(text) for handle in handles for text in str(handle.get_label()).split("\n"))
     columns = max(1, min(len(handles), _LETTERS // (longest + 8)))
     figure.legend(
@@ -128,3 +129,67 @@ def save_chart(figure: "Figure", file: Path) -> None:
     partial = file.with_name(file.name + ".part")
     figure.savefig(partial, format=file.suffix[1:].lower())
     partial.replace(file)
+
+
+def _draw(axes: "Axes", line: Line, number: int, *, band: bool) -> "Line2D":
+    """Draw a curve with its deviations and published values; returns what stands in the legend."""
+    colour, dashes = _COLOURS[number % len(_COLOURS)], _DASHES[number % len(_DASHES)]
+    mark = _MARKS[number % len(_MARKS)]
+    x, y = ([point[i] for point in line.points] for i in (0, 1))
+    every = max(1, round(len(x) / _MARKED))
+    (drawn,) = axes.plot(
+        x, y, color=colour, linestyle=dashes, linewidth=1.8, marker=mark, markersize=5, markevery=every
+    )
+    known = [(a, b, c) for a, b, c in zip(x, y, line.deviation or [None] * len(x), strict=True) if c is not None]
+    if known and band:
+        low, high = [b - c for _, b, c in known], [b + c for _, b, c in known]
+        axes.fill_between([a for a, _, _ in known], low, high, color=colour, alpha=0.15, linewidth=0)
+    elif known:
+        a, b, c = zip(*known, strict=True)
+        axes.errorbar(a, b, yerr=c, fmt="none", ecolor=colour, elinewidth=1, capsize=3)
+    if line.published:
+        a, b = zip(*line.published, strict=True)
+        axes.plot(a, b, color=colour, linestyle=dashes, linewidth=0.8, marker="x", markersize=7, markeredgewidth=1.8)
+    return drawn
+
+
+def _draw_levels(axes: "Axes", lines: Mapping[str, Line]) -> None:
+    """A dashed line across the chart at each published level, with its name above it."""
+    levels: dict[float, list[str]] = {}
+    for name, line in lines.items():
+        if line.level is not None:
+            levels.setdefault(line.level, []).append(name)
+    for level, names in levels.items():
+        text = "paper" if len(lines) == 1 else f"paper: {', '.join(names)}"
+        axes.axhline(level, color=_GREY, linewidth=1, linestyle=(0, (5, 4)), zorder=1)
+        axes.annotate(
+            text,
+            (1, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize=_SMALL,
+            color=_GREY,
+        )
+
+
+def _set_axes(axes: "Axes", x: set[float], *, log2: bool, choices: Sequence[str]) -> None:
+    """Scale and ticks of x: each value where they are few, else round numbers."""
+    from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+
+    if log2:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    if choices:
+        axes.set_xticks(range(len(choices)), [textwrap.fill(choice, _LETTERS // len(choices)) for choice in choices])
+    elif len(x) <= _NAMED:
+        axes.set_xticks(sorted(x), [f"{value:g}" for value in sorted(x)])
+    elif not log2:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=all(value == int(value) for value in x)))
+    axes.tick_params(labelsize=_USUAL, colors=_GREY, length=3)
+    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)

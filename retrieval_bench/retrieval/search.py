@@ -14,6 +14,7 @@ from retrieval_bench.retrieval.pairs import TruthPairs
 from retrieval_bench.retrieval.similarity import Comparison, round_down
 
 _MOST_SCORES = 2**23  # screened scores of one block of queries that are held at once
+_MOST_ROW_PAIRS = 2**20  # compared at once to find boxes
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Ranking:
     Attributes:
         query: ``(q,)`` image indices of the queries.
         image: ``(q, k)`` image indices; -1 where fewer than k images are left to rank.
-        score: ``(q, k)`` float64, descending: the dot product, minus the squared Euclidean distance, or minus the
-            Hamming distance; ``-inf`` where there is no image.
+        score: ``(q, k)`` float64, descending: the dot product, minus the squared Euclidean distance, minus the
+            Hamming distance or minus the asymmetric distance; ``-inf`` where there is no image.
         boxes: ``(q, k, 4)`` float32 box of the descriptor that gave the score, or None.
     """
 
@@ -76,10 +77,7 @@ def search(
 def _search_block(comparison: Comparison, rows: slice, top: int, junk: Pairs) -> tuple[Tensor, Tensor]:
     n, gallery = rows.stop - rows.start, comparison.gallery
     screened = torch.cat(
-        [
-            comparison.screened(rows, columns, "float32")
-            for columns in tiles(len(gallery), max(1, 4096 // gallery.most_rows))
-        ],
+        [comparison.screened(rows, columns, "float32") for columns in tiles(len(gallery), _tile(comparison))],
         dim=1,
     )
     own = junk.of_rows(torch.arange(rows.start, rows.stop))
@@ -93,7 +91,10 @@ def _search_block(comparison: Comparison, rows: slice, top: int, junk: Pairs) ->
     floor = lower.double() - (upper.double() - lower.double()) / 2
     floor = torch.where(last > -math.inf, round_down(floor, torch.float32), last).to(screened.device)
     row, column = ((screened >= floor[:, None]) & (screened > -math.inf)).nonzero().cpu().T
-    exact = comparison.exact(row + rows.start, column)
+    if comparison.screening_is_exact:
+        exact = comparison.from_screened(screened.cpu()[row, column])
+    else:
+        exact = comparison.exact(row + rows.start, column)
     order = torch.from_numpy(np.lexsort((column, -exact, row)))
     row, column, exact = row[order], column[order], exact[order]
     rank = torch.arange(len(row)) - torch.searchsorted(row, row)
@@ -103,6 +104,13 @@ def _search_block(comparison: Comparison, rows: slice, top: int, junk: Pairs) ->
     place[row[keep], rank[keep]] = column[keep]
     score[row[keep], rank[keep]] = exact[keep]
     return place, score
+
+
+def _tile(comparison: Comparison) -> int:
+    """How many gallery images are compared at once."""
+    if comparison.metric == "adc":  # which makes tiles of its own
+        return max(1, len(comparison.gallery))
+    return max(1, 4096 // comparison.gallery.most_rows)
 
 
 def _images(descriptors: Descriptors) -> IntArray:
@@ -115,7 +123,8 @@ def _boxes(comparison: Comparison, place: Tensor, score: Tensor) -> np.ndarray |
     if comparison.gallery.boxes is None:
         return None
     boxes = torch.full((*place.shape, 4), math.nan)
-    for rows in tiles(len(place), 256):
+    of_one = place.shape[1] * comparison.query.most_rows * comparison.gallery.most_rows
+    for rows in tiles(len(place), max(1, _MOST_ROW_PAIRS // of_one)):
         row, rank = (place[rows] >= 0).nonzero(as_tuple=True)
         row = row + rows.start
         pair, left, right = comparison.row_pairs(row, place[row, rank])

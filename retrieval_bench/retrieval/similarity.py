@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.errors import DescriptorError
+from retrieval_bench.retrieval.adc import check_codes, nearest_distances, pair_distances
 from retrieval_bench.retrieval.descriptors import Descriptors, Metric
 from retrieval_bench.retrieval.ground_truth import IntArray
 
@@ -38,7 +39,8 @@ class Side:
 
     def __init__(self, descriptors: Descriptors, images: IntArray, device: torch.device) -> None:
         ids = torch.from_numpy(images)
-        rows = descriptors if torch.equal(descriptors.image.cpu(), ids) else descriptors.select(images)
+        in_order = torch.equal(torch.unique_consecutive(descriptors.image.cpu()), ids)
+        rows = descriptors if in_order else descriptors.select(images)
         if rows.data.shape[1] == 0:
             raise ValueError("descriptors have no columns: there is nothing to compare")
         owner = rows.image.cpu()
@@ -57,7 +59,7 @@ class Side:
         return len(self.images)
 
     def _norms(self) -> Tensor:
-        if self.data.dtype == torch.uint8:
+        if not self.data.is_floating_point():
             return torch.zeros(len(self))
         # Results go to one array made beforehand: small ones, made between large ones, would fragment the heap.
         norm = torch.empty(len(self.data), dtype=torch.float64)
@@ -86,8 +88,9 @@ class Side:
 class Comparison:
     """Queries against a gallery under one metric; greater scores are nearer.
 
-    A score is the dot product, minus the squared Euclidean distance, or minus the Hamming distance of the two images'
-    best pair of descriptors. Screened scores are an increasing function of it (``to_screened``).
+    A score is the dot product, minus the squared Euclidean distance, minus the Hamming distance or minus the asymmetric
+    distance (see ``adc``) of the two images' best pair of descriptors. Screened scores are an increasing function of it
+    (``to_screened``).
     """
 
     query: Side
@@ -109,7 +112,9 @@ class Comparison:
             ValueError: If the two sides cannot be compared, or a descriptor is not finite.
             KeyError: If an image has no descriptor.
         """
-        if (query.metric, query.data.shape[1]) != (gallery.metric, gallery.data.shape[1]):
+        if query.metric == gallery.metric == "adc":
+            check_codes(query.data, gallery.data)
+        elif (query.metric, query.data.shape[1]) != (gallery.metric, gallery.data.shape[1]):
             raise ValueError(
                 f"queries ({query.metric}, {query.data.shape[1]} columns) and gallery ({gallery.metric}, "
                 f"{gallery.data.shape[1]} columns) cannot be compared"
@@ -126,8 +131,8 @@ class Comparison:
 
     @property
     def screening_is_exact(self) -> bool:
-        """Whether screened scores need no second look: Hamming distances are small integers."""
-        return self.metric == "hamming"
+        """Whether screened scores need no second look: Hamming distances are small integers, the others defined so."""
+        return self.metric in ("hamming", "adc")
 
     def exact(self, query: Tensor, gallery: Tensor) -> Tensor:
         """``(pairs,)`` float64 scores, on the CPU, of pairs of images given by their places on the two sides."""
@@ -153,7 +158,10 @@ class Comparison:
         scores = torch.empty(len(left), dtype=torch.float64)
         for first in range(0, len(left), step):
             a, b = (rows[first : first + step].to(device) for rows in (left, right))
-            scores[first : first + step] = self._exact_step(self.query.data[a], self.gallery.data[b])
+            if self.metric == "adc":
+                scores[first : first + step] = -pair_distances(self.query.data, a, self.gallery.data[b])
+            else:
+                scores[first : first + step] = self._exact_step(self.query.data[a], self.gallery.data[b])
         return scores
 
     def _exact_step(self, a: Tensor, b: Tensor) -> Tensor:
@@ -167,6 +175,8 @@ class Comparison:
         """``(q, g)`` screened scores of a block of images, in the number format asked for."""
         a, a_lengths = self.query.rows(query)
         b, b_lengths = self.gallery.rows(gallery)
+        if self.metric == "adc":
+            return best_of_each(-nearest_distances(a, b, b_lengths).T, a_lengths).T
         if self.metric == "hamming":
             a, b = _signs(a), _signs(b)
         kind = getattr(torch, precision)
@@ -181,13 +191,15 @@ class Comparison:
         """What a score becomes in screening, before rounding."""
         if self.metric == "euclidean":
             return score / 2
-        return score if self.metric == "dot" else 2 * score + 8 * self.gallery.data.shape[1]
+        return 2 * score + 8 * self.gallery.data.shape[1] if self.metric == "hamming" else score
 
     def from_screened(self, screened: Tensor) -> Tensor:
         """The score that becomes a screened one, but for rounding; where screening is exact, there is none."""
         if self.metric == "euclidean":
             return screened.double() * 2
-        return screened.double() if self.metric == "dot" else (screened.double() - 8 * self.gallery.data.shape[1]) / 2
+        if self.metric == "hamming":
+            return (screened.double() - 8 * self.gallery.data.shape[1]) / 2
+        return screened.double()
 
     def window(self, score: Tensor, norm: Tensor, largest_other: float, precision: Precision) -> tuple[Tensor, Tensor]:
         """Between which screened values a pair may have exactly a given score, or be on either side of it.

@@ -32,7 +32,7 @@ def load_method(path: Path) -> RetrievalMethod:
         if "num_classes" not in signature(kind).parameters:
             options.pop("num_classes", None)  # the command line keeps what it would tell methods that ask
         # All weights are in the checkpoint: the files they came from need not be at hand any more.
-        files = {k: v for k, v in (("weights", "none"), ("projection", None)) if k in options}
+        files = {k: v for k, v in (("weights", "none"), ("projection", None), ("attention", "none")) if k in options}
         method: RetrievalMethod = kind(**{**options, **files})
         # Losses are not built again, and have nothing to do with what a method says of a picture.
         losses = {key: value for key, value in method.state_dict().items() if key.startswith("loss.")}

@@ -48,8 +48,8 @@ class RetrievalCLI(LightningCLI):
         trainer.resolved_config = self._resolved
 
 
-# Nothing the user could do anything about: Lightning with torch 2.14, and testing a checkpoint from another folder.
-_NOISE = (r".*isinstance\(treespec, LeafSpec\).*", r"The dirpath has changed from .*")
+# Nothing the user could do anything about: Lightning with torch 2.14, and predicting in batches of one shape.
+_NOISE = (r".*isinstance\(treespec, LeafSpec\).*", r"You are using a custom batch sampler .* for prediction.*")
 
 
 def run(args: Sequence[str]) -> None:

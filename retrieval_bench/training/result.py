@@ -52,7 +52,7 @@ def make_result(
             training_seconds=trainer.callback(TrainingTime).seconds,
             peak_memory_mib=_peak_memory_mib(),
         ),
-        notes=(*identity.notes, *_how_it_was_trained(trainer), *_how_it_was_scored(model, evaluation)),
+        notes=(*identity.notes, *_how_it_was_trained(trainer, model), *_how_it_was_scored(model, evaluation)),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -87,11 +87,14 @@ def save_per_query(path: Path, evaluation: Evaluation) -> None:
     partial.replace(path)
 
 
-def _how_it_was_trained(trainer: "BenchmarkTrainer") -> list[str]:
+def _how_it_was_trained(trainer: "BenchmarkTrainer", model: RetrievalMethod) -> list[str]:
     processes = trainer.world_size
     shared = f"{processes} processes: as many batches a step, pairs within each" if processes > 1 else ""
     reduced = "" if str(trainer.precision).startswith("32") else f"computed in {trainer.precision}"
-    return [note for note in (f"trained for {trainer.global_step:,} iterations", shared, reduced) if note]
+    trained = f"trained for {trainer.global_step:,} iterations" if trainer.global_step else ""
+    boxes = model.preprocessing.boxes
+    cropped = f"pictures cropped to the boxes of {boxes.name}" if boxes else ""
+    return [note for note in (trained, cropped, shared, reduced) if note]
 
 
 def _how_it_was_scored(model: RetrievalMethod, evaluation: Evaluation) -> list[str]:

@@ -90,7 +90,7 @@ def test_same_seed_makes_the_same_method(name):
 
 def test_the_loss_reaches_every_trainable_parameter(name):
     method = make(name).train()
-    if type(method).training_step is RetrievalMethod.training_step:
+    if not method.configure_optimizers():
         pytest.skip("is fitted, not trained")
     method.log = lambda *args, **kwargs: None
     loss = method.training_step(batch_of(method, 6), 0)

@@ -9,7 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval_bench.nn.regions import Region, max_regions, rmac_regions
+from retrieval_bench.nn.regions import (
+    Region,
+    max_labelled,
+    max_regions,
+    mean_regions,
+    picture_regions,
+    rmac_regions,
+)
 
 
 def squares(height, width, levels=3):
@@ -124,3 +131,56 @@ def test_maxima_of_regions_are_those_of_a_loop():
             ]
             assert float(pooled[1, r, channel]) == max(cells)
     assert torch.equal(pooled[:, 0], x.amax((2, 3)))
+
+
+def test_squares_of_a_picture_by_hand():
+    regions = picture_regions((768, 1024), (24, 32), stride=32)
+    assert len(regions) == 70
+    assert regions[:2] == (Region(0, 0, 25, 24), Region(8, 0, 24, 24))  # columns 0 to 24, and 8 to 31
+    # The second level has squares of 512 pixels: cells 0 to 16, where a grid on the map has 0 to 15.
+    assert regions[2] == Region(0, 0, 17, 17)
+    # Pixels 16 and 48 lie in the middle between cells: rounded upwards.
+    assert picture_regions((33, 49), (2, 2), stride=32, levels=1) == (Region(0, 0, 2, 2), Region(1, 0, 1, 2))
+
+
+@pytest.mark.parametrize("space", ["image", "map"])
+def test_regions_of_any_map_are_pooled_as_by_a_loop(space):
+    whole = torch.randn(1, 2, 33, 33, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    numbers = whole[0].numpy()
+    for height in range(1, 34):
+        for width in range(1, 34):
+            # Pictures that do not fill the last cells.
+            picture = (32 * height - height % 5, 32 * width - 3 * (width % 7))
+            grid = rmac_regions(height, width, 5)
+            regions = picture_regions(picture, (height, width), 32) if space == "image" else grid
+            x = whole[..., :height, :width]
+            parts = [numbers[:, r.y : r.y + r.height, r.x : r.x + r.width].reshape(2, -1) for r in regions]
+            assert [part.shape[1] for part in parts] == [r.width * r.height for r in regions]  # all inside
+            maxima, means = np.stack([x.max(1) for x in parts]), np.stack([x.mean(1) for x in parts])
+            assert np.array_equal(max_regions(x, regions)[0].numpy(), maxima)
+            assert np.abs(mean_regions(x, regions)[0].numpy() - means).max() < 1e-12
+
+
+def test_means_of_regions_keep_the_digits_of_single_precision():
+    x = 1000 + torch.rand(2, 5, 24, 32, generator=torch.Generator().manual_seed(0))
+    regions = rmac_regions(24, 32, 5)
+    found, exact = mean_regions(x, regions), mean_regions(x.double(), regions)
+    assert found.dtype == torch.float32
+    assert float((found - exact).abs().max()) < 3e-4  # five units in the last place
+
+
+def test_maxima_of_labels_are_those_of_a_loop():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 40, 5, generator=generator)
+    label = torch.randint(-1, 6, (3, 40), generator=generator)
+    label[1, label[1] == 4] = 2  # nobody has label 4 there
+    label[2] = -1
+    found = max_labelled(x, label, 6)
+    assert found.shape == (3, 6, 5)
+    for i in range(3):
+        for k in range(6):
+            mine = [x[i, cell] for cell in range(40) if label[i, cell] == k]
+            expected = torch.stack(mine).amax(0) if mine else torch.full((5,), -torch.inf)
+            assert torch.equal(found[i, k], expected)
+    assert not found[1, 4].isfinite().any()
+    assert not found[2].isfinite().any()

@@ -16,6 +16,7 @@ VERSION = 1  # raise it when a change to the drawing or the formats changes any 
 _WRITERS: dict[str, tuple[str, str]] = {
     "cars196": ("cars196", "write"),
     "cub": ("cub", "write"),
+    "imagenet": ("imagenet", "write"),
     "inshop": ("inshop", "write"),
     "sop": ("sop", "write"),
     "stanford_dogs": ("stanford_dogs", "write"),

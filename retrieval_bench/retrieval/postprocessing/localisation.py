@@ -75,12 +75,10 @@ class LocalisationReranking(PostProcessing):
         """
         places = state.nearest(self.top, sources.device)
         maxima, aspect = self._queries(state, sources)
-        wanted = _wanted(places)
-        rows = state.gallery.image.numpy()
+        wanted = _wanted(np.where(places < 0, -1, state.gallery.image.numpy()[places]))
         share = []
-        place_of = {int(rows[place]): place for place in wanted}
-        for picture in sources.maps(rows[sorted(wanted)]):
-            query, slot = wanted[place_of[picture.row]]
+        for picture in sources.maps(np.array(sorted(wanted))):
+            query, slot = wanted[picture.row]
             boxes = self._boxes(picture, maxima[query], aspect[query])
             data = state.whiten(sources.describe_windows(picture, boxes).float().cpu())
             size = torch.tensor([picture.cells.shape[2], picture.cells.shape[1]] * 2)
@@ -105,14 +103,14 @@ class LocalisationReranking(PostProcessing):
         return normalize(maxima.float(), dim=1, eps=1e-12), torch.tensor([a for _, a in found], dtype=torch.float64)
 
 
-def _wanted(places: IntArray) -> dict[int, tuple[IntArray, IntArray]]:
-    """For each gallery image that is among a query's first: these queries, and its rank for each."""
-    query, slot = np.nonzero(places >= 0)
-    place = places[query, slot]
-    order = np.argsort(place, kind="stable")
-    which, start = np.unique(place[order], return_index=True)
+def _wanted(images: IntArray) -> dict[int, tuple[IntArray, IntArray]]:
+    """For each image that is among a query's first ``(q, k)``, -1 for none: these queries, and its rank for each."""
+    query, slot = np.nonzero(images >= 0)
+    image = images[query, slot]
+    order = np.argsort(image, kind="stable")
+    which, start = np.unique(image[order], return_index=True)
     groups = np.split(order, start[1:])
-    return {int(p): (query[g], slot[g]) for p, g in zip(which, groups, strict=True)}
+    return {int(row): (query[g], slot[g]) for row, g in zip(which, groups, strict=True)}
 
 
 def _windows(state: RetrievalState, places: IntArray, found: list[_Found]) -> Windows:
