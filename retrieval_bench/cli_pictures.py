@@ -41,7 +41,8 @@ def _add_attention(commands: "Subparsers") -> None:
     parser = commands.add_parser(
         "attention",
         help="draw where a trained method looks",
-        description="Draw the attention of a trained method over pictures, one row a picture, one column a block.",
+        description="Draw the attention of a trained method over pictures, one row a picture: one column a block, or, for "
+        "regional attention, what its regions weigh.",
         epilog="Example: retrieval-bench attention --checkpoint "
         "results/runs/smoke/cub/abir/s0/checkpoints/last.ckpt --output attention.png bird.jpg",
     )
@@ -178,12 +179,18 @@ def _attention(options: argparse.Namespace) -> int:
 
     from retrieval_bench.datamodules.transforms import centre_window, resize_image
     from retrieval_bench.datasets.images import load_image
+    from retrieval_bench.methods import RegionalAttention
     from retrieval_bench.nn.preprocessing import normalize
     from retrieval_bench.pictures.attention import attention_sheet
+    from retrieval_bench.pictures.regions import region_sheet
+    from retrieval_bench.training.attended import weighed
     from retrieval_bench.training.checkpoints import load_method
 
     _check_png("--output", options.output)
     method: Any = load_method(options.checkpoint)
+    if isinstance(method, RegionalAttention):
+        _save(region_sheet(weighed(method, options.images)), options.output)
+        return 0
     if not getattr(method, "taps", None) or not hasattr(method, "attention_maps"):
         raise PictureError(f"the method in {options.checkpoint} has no attention to draw")
     resized = [resize_image(load_image(path), method.preprocessing.resize) for path in options.images]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +29,10 @@ from retrieval_bench.datamodules.samplers import (
     ShuffledBatchSampler,
     StridedSampler,
 )
+from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.base import RetrievalDataset, default_root
+from retrieval_bench.datasets.errors import DatasetNotFoundError
+from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.datasets.table import SampleTable
 from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import Preprocessing, normalize
@@ -63,6 +67,8 @@ class RetrievalDataModule(LightningDataModule):
         eval_batch_size: int = 64,
         num_workers: int | None = None,
         cache: bool | str | Path = False,
+        reference: str | None = None,
+        reference_root: str | Path | None = None,
     ) -> None:
         """Choose data and batches; nothing is read yet.
 
@@ -75,6 +81,9 @@ class RetrievalDataModule(LightningDataModule):
             eval_batch_size: Images in an evaluation batch of one process, at most.
             num_workers: Loader processes of each process; by default as many as it has cores, at most 8.
             cache: Keep decoded, resized pictures in this folder; true for a folder ``.cache`` beside them.
+            reference: The key of another data set, from whose pictures statistics are learned: those of training, or
+                the gallery where there are none. By default this one's own; for landmarks the other city's.
+            reference_root: Its folder; by default beside this data set's own.
         """
         super().__init__()
         self.preprocessing: Preprocessing | None = None
@@ -85,6 +94,7 @@ class RetrievalDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.cache = cache
         self._root, self._protocol = root, protocol
+        self._reference, self._reference_root = reference, reference_root
         self._pictures: PictureSource | None = None
 
     @cached_property
@@ -193,23 +203,59 @@ class RetrievalDataModule(LightningDataModule):
         """
         return self._evaluation_loader(self._source(), self.table.label, rows)
 
+    @cached_property
+    def reference(self) -> RetrievalDataset:
+        """The data set that statistics are learned from; a miniature's is drawn where it is missing.
+
+        Raises:
+            DatasetNotFoundError: If it is not at hand.
+        """
+        if self._reference is None:
+            return self.dataset
+        kind = dataset_class(self._reference)
+        if self._reference_root is not None:
+            return kind(self._reference_root)
+        given = Path(default_root(self.dataset_class.name) if self._root is None else self._root)
+        home = given.parent / kind.name
+        if self.dataset.is_miniature:
+            synthesize(kind.name, home)
+        try:
+            return kind(home)
+        except DatasetNotFoundError as error:
+            raise DatasetNotFoundError(
+                f"{error} Statistics for {self.dataset.name} are learned from it; if it lies elsewhere, say "
+                "--data.reference_root"
+            ) from error
+
+    @property
+    def _reference_role(self) -> str:
+        return "train" if self.reference.table.is_train.any() else "gallery"
+
     @property
     def reference_name(self) -> str:
         """What ``reference_dataloader`` shows, in words, for the notes of a result."""
-        return f"the {len(self.table.rows('train')):,} training pictures of {self.dataset.name}"
+        role = self._reference_role
+        kind = "training pictures" if role == "train" else "pictures"
+        return f"the {len(self.reference.table.rows(role)):,} {kind} of {self.reference.name}"
 
     def reference_dataloader(self) -> DataLoader[Batch]:
-        """The pictures that statistics are learned from: those of training, as they are evaluated.
+        """The pictures that statistics are learned from, as they are evaluated.
 
         Batches come from the host as the loader makes them: ``prepared`` makes them what the network sees.
 
         Raises:
-            OptionError: If there are none.
+            OptionError: If the data set has none but those that are evaluated.
         """
-        rows = self.table.rows("train")
-        if not len(rows):
-            raise OptionError(f"{self.dataset.name} has no training pictures that statistics could be learned from")
-        return self.picture_dataloader(rows)
+        if self.reference is self.dataset:
+            if self._reference_role != "train":
+                raise OptionError(
+                    f"{self.dataset.name} has no training pictures that statistics could be learned from: name another "
+                    "data set with --data.reference"
+                )
+            return self.picture_dataloader(self.table.rows("train"))
+        table = self.reference.table
+        source = DecodedPictures(self.reference, replace(self._recipe(), boxes=None))
+        return self._evaluation_loader(source, table.label, table.rows(self._reference_role))
 
     def prepared(self, batch: Batch, device: torch.device) -> Batch:
         """A loader's batch on a device, its pixels turned into the network's values, as Lightning does by itself."""

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from retrieval_bench.datamodules import CubDataModule
+from retrieval_bench.datasets.cars196 import Cars196
+from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.nn.preprocessing import Preprocessing, normalize
 
 
@@ -203,3 +206,13 @@ def test_statistics_are_learned_from_the_training_pictures_as_they_are_evaluated
     seen = sorted(row for batch in data.reference_dataloader() for row in batch["index"].tolist())
     assert seen == data.table.rows("train").tolist()
     assert data.reference_name == f"the {len(seen)} training pictures of colours"
+
+
+def test_statistics_may_be_learned_from_another_data_set(tmp_path):
+    cub, cars = (synthesize(name, tmp_path / name) for name in ("cub", "cars196"))
+    data = CubDataModule(cub, num_workers=0, reference="cars196")
+    data.preprocessing = Preprocessing((32, 32))
+    batches = list(data.reference_dataloader())
+    assert sum(len(batch["index"]) for batch in batches) == len(Cars196(cars).table.rows("train"))
+    assert data.reference_name.endswith("training pictures of cars196")
+    assert data.prepared(batches[0], torch.device("cpu"))["image"].dtype == torch.float32

@@ -1,16 +1,18 @@
 """The training of regional attention: what learns and what does not, matched classes, the best of the checks."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
 
-from retrieval_bench.datamodules import CubDataModule, ImageNetDataModule
+from retrieval_bench.datamodules import ImageNetDataModule
 from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.methods import RegionalAttention, RegionalAttentionTraining
 from retrieval_bench.nn.regions import max_regions
+from retrieval_bench.retrieval.descriptors import Descriptors
 
 CLASSES = 20
 
@@ -149,7 +151,7 @@ def test_the_best_of_the_checks_is_kept_and_ends_training_in_time(
     monkeypatch, pictures, tmp_path, values, checks, kept
 ):
     seed_everything(0, verbose=False)
-    made = method(patience=2)
+    made = method(patience=2, resize=32, crop=32)
     seen = accuracies(monkeypatch, made, values)
     data = ImageNetDataModule(pictures, batch_size=4, num_workers=0)
     run = trainer(tmp_path, max_epochs=5, limit_train_batches=1, limit_val_batches=1.0, check_val_every_n_epoch=1)
@@ -186,18 +188,23 @@ def test_accuracy_is_that_of_the_matched_classes_on_held_out_pictures(pictures, 
     assert made.evaluation.metrics["accuracy"] == pytest.approx(sum(right) / 80)
 
 
-def test_pictures_of_other_classes_have_no_accuracy(tmp_path):
-    birds = synthesize("cub", tmp_path / "cub")
-    made = method()
-    run = trainer(tmp_path, max_steps=1)
-    data = CubDataModule(birds, batch_size=4, num_workers=0)
-    run.fit(made, datamodule=data)
-    run.test(made, datamodule=data, verbose=False)
-    assert "accuracy" not in made.evaluation.metrics
+def test_there_is_no_accuracy_on_classes_that_were_not_trained_on_or_not_matched_yet(pictures):
+    made, data = method(), ImageNetDataModule(pictures)
+    query = data.ground_truth.query
+    nothing = torch.zeros(len(query), dtype=torch.int64)
+    made.descriptors = Descriptors(torch.ones(len(query), 1), torch.from_numpy(query), predicted=nothing)
+    assert made.further_metrics(data) == {}
+    made.matched.fill_(True)
+    made.targets.copy_((torch.arange(CLASSES) != 3).long())
+    assert made.further_metrics(data)["accuracy"].mean() == 1 / CLASSES
+    others = SimpleNamespace(ground_truth=data.ground_truth, table=data.table, training_classes=np.arange(1, CLASSES))
+    assert made.further_metrics(others) == {}
 
 
 def test_no_classes_and_too_many_are_refused(pictures, tmp_path):
     with pytest.raises(ValueError, match="there is no class to learn"):
         method(num_classes=0)
     with pytest.raises(ValueError, match="num_classes is 3, but imagenet has 20 training classes"):
-        trainer(tmp_path).fit(method(num_classes=3), datamodule=ImageNetDataModule(pictures, num_workers=0))
+        trainer(tmp_path, max_steps=1).fit(
+            method(num_classes=3), datamodule=ImageNetDataModule(pictures, num_workers=0)
+        )
