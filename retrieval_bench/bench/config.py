@@ -12,6 +12,7 @@ from retrieval_bench.bench.errors import SuiteError
 VOLATILE = (
     "data.root",
     "data.init_args.root",
+    "data.init_args.reference_root",
     "data.num_workers",
     "data.cache",
     "data.init_args.num_workers",

@@ -62,9 +62,16 @@ class SharedFirstPhase(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep it as the second phase starts."""
+        self._keep(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep it where there is no second phase."""
+        self._keep(trainer, pl_module)
+
+    def _keep(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, PhasedMethod)
-        started = trainer.current_epoch == pl_module.first_phase_epochs
-        if not started or not trainer.is_global_zero or self._file.exists():
+        over = trainer.current_epoch == pl_module.first_phase_epochs
+        if not over or not trainer.is_global_zero or self._file.exists():
             return
         checkpoint = torch.load(self._last, map_location="cpu", weights_only=True)
         kept = {RandomState.__name__, TrainingTime.__name__}
