@@ -52,6 +52,12 @@ def test_a_data_set_may_lie_where_the_suite_says(plan):
     assert run.data_root == Path("/elsewhere/birds")
 
 
+def test_a_method_may_keep_to_some_of_the_data_sets(plan):
+    runs = plan(TINY + "method_datasets: {abir: [sop]}\n")
+    assert {run.id.dataset for run in runs} == {"sop"}
+    assert len(runs) == 4
+
+
 def test_seeds_share_a_hash_and_everything_else_tells_them_apart(plan):
     def hashes(text):
         return [run.config_hash for run in plan(text)]
@@ -85,6 +91,8 @@ def test_a_changed_config_file_changes_the_hash(plan, stack):
         (("[cub,", "[cab,"), r"no config file .*datasets/cab.yaml for the data set cab; did you mean cub\?"),
         (("notes: [small]", "configs: [no.yaml]"), r"no config file .*benchmarks/no.yaml for the suite's configs"),
         (("notes: [small]", "name: x"), "name: unknown field"),
+        (("notes: [small]", "method_datasets: {abir: [sup]}"), r"no such data set here: sup; did you mean sop\?"),
+        (("notes: [small]", "method_datasets: {abri: [sop]}"), r"method_datasets.abri: no such method here"),
         (("notes: [small]", "notes: [[["), "this is no YAML"),
     ],
 )
