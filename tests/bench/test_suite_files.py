@@ -136,7 +136,8 @@ SHIPPED = sorted((Path(__file__).parents[2] / "benchmarks" / "suites").glob("*.y
 def test_the_shipped_suites_expand(path, tmp_path):
     suite = read_suite(path)
     runs = expand(suite, output=tmp_path, data_dir=tmp_path)
-    assert len(runs) == len(list(suite.settings())) * len(suite.seeds) * len(suite.datasets)
+    on = {method: suite.method_datasets.get(method, list(suite.datasets)) for method in suite.methods}
+    assert len(runs) == len(suite.seeds) * sum(len(variants) * len(on[m]) for m, variants in suite.methods.items())
     assert all(yaml.safe_load(file.read_text()) for run in runs for file in run.configs)
 
 
