@@ -89,5 +89,5 @@ constraints: setup ## Refresh the pinned versions
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o constraints.txt
 
 .PHONY: clean
-clean: ## Remove .venv, caches and the results of the smoke suite
-	rm -rf $(VENV) .cache .hypothesis results/runs/smoke
+clean: ## Remove .venv, caches, shared first phases and the results of the smoke suite
+	rm -rf $(VENV) .cache .hypothesis results/runs/smoke results/first_phases
