@@ -39,10 +39,10 @@ class RegionalAttentionTraining(RetrievalMethod):
     The classes are those of ImageNet. On a data set of other classes, each is the class of ImageNet that the network
     takes most of its training pictures for (by the mean probability), before anything is trained.
 
-    The attention that is kept is the one of the check with the highest accuracy on the held-out pictures, as in the
-    authors' code, and unlike everywhere else in this house, where the last one counts: nothing that is compared is
-    measured on these pictures. Where the held-out pictures are not of the trained classes, there is no accuracy, and
-    the last one is kept. Its checkpoint is what ``RegionalAttention`` reads.
+    The attention that is kept is the one of the check with the highest accuracy on the held-out pictures, the last of
+    equals. So the authors choose, too; everywhere else in this house the last one counts, but nothing that methods are
+    compared by is measured on these pictures. Where they are not of the trained classes, there is no accuracy, and the
+    last one is kept. The checkpoint is what ``RegionalAttention`` reads.
 
     Args:
         num_classes: How many classes there are to train on; the command line asks the data.
@@ -129,8 +129,14 @@ class RegionalAttentionTraining(RetrievalMethod):
     def embed(self, batch: Batch) -> Descriptors:
         """What is classified, as a unit vector, and the class of ImageNet that it is taken for."""
         feature = self.feature(batch["image"], self.candidate if self._checking else self.attention)
-        logits: Tensor = self.classifier(feature)
-        return Descriptors(F.normalize(feature, dim=1), batch["index"], metric="dot", predicted=logits.argmax(1))
+        predicted = self._logits(feature).argmax(1)
+        return Descriptors(F.normalize(feature, dim=1), batch["index"], metric="dot", predicted=predicted)
+
+    def _logits(self, feature: Tensor) -> Tensor:
+        # A class must not hang on the rounding of half precision.
+        with torch.autocast(feature.device.type, enabled=False):
+            logits: Tensor = self.classifier(feature)
+        return logits
 
     @property
     def _checking(self) -> bool:
@@ -141,9 +147,8 @@ class RegionalAttentionTraining(RetrievalMethod):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross-entropy over the classes of ImageNet."""
         del batch_idx
-        feature = self.feature(batch["image"], self.candidate)
-        with torch.autocast(feature.device.type, enabled=False):
-            loss = F.cross_entropy(self.classifier(feature), self.targets[batch["label"]])
+        logits = self._logits(self.feature(batch["image"], self.candidate))
+        loss: Tensor = F.cross_entropy(logits, self.targets[batch["label"]])
         self.log("train/cross_entropy", loss)
         return loss
 
@@ -168,7 +173,7 @@ class RegionalAttentionTraining(RetrievalMethod):
         probability = torch.zeros(len(self.targets), CLASSES, dtype=torch.float64, device=self.device)
         for batch in data.picture_dataloader(np.flatnonzero(data.training_labels >= 0).astype(np.int64)):
             seen = data.prepared(batch, self.device)
-            said = self.classifier(self.maps(seen["image"]).mean((2, 3))).softmax(1).double()
+            said = self._logits(self.maps(seen["image"]).mean((2, 3))).softmax(1).double()
             label = torch.from_numpy(data.training_labels[seen["index"].cpu().numpy()]).to(self.device)
             probability.index_add_(0, label, said)
         total: Tensor = self.trainer.strategy.reduce(probability, reduce_op="sum")
@@ -199,6 +204,7 @@ class RegionalAttentionTraining(RetrievalMethod):
         self.checks_without_gain += 1
         if accuracy > self.best_accuracy:
             self.checks_without_gain.zero_()
+        if accuracy >= self.best_accuracy:  # few held-out pictures make many equals: of those, the longest trained
             self._keep(accuracy)
         self._end_in_time()
 
@@ -225,4 +231,5 @@ class RegionalAttentionTraining(RetrievalMethod):
         super().on_save_checkpoint(checkpoint)
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
         held_out = f" (held-out accuracy {float(self.best_accuracy):.4f})" if self.best_accuracy >= 0 else ""
-        checkpoint["attention_learned_from"] = f"{data.reference_name}{held_out}"
+        pictures = int((data.training_labels >= 0).sum())
+        checkpoint["attention_learned_from"] = f"the {pictures:,} training pictures of {data.dataset.name}{held_out}"

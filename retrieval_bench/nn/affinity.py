@@ -4,20 +4,17 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
-
-from retrieval_bench.nn.spectral import Panel, matmul, multiply
 
 Affinity = Literal["gaussian", "laplace"]
 
 _SCALE = 0.05  # z, of the greatest distance
 _CUTOFF = 1e-6
 OFFSET = 0.5
-# How far affinities reach, of the greatest distance: 0.18585 and 0.3454.
-_REACH = {"gaussian": _SCALE * math.sqrt(-math.log(_CUTOFF)), "laplace": _SCALE * -math.log(_CUTOFF) / 2}
-_PANELS = 4
+_BAND = 128
 
 
 @dataclass(frozen=True)
@@ -100,32 +97,85 @@ def affinity_matrix(
     """
     live = torch.ones(1, len(features), dtype=torch.bool, device=features.device)
     places = None if spatial is None else (spatial[0][None], spatial[1])
-    return exact_affinity(Cells.of(features[None], weights, live, places), affinity)
+    return exact_affinity(Cells.of(features[None], weights, live, places), affinity)[0]
+
+
+def exact_affinity(cells: Cells, affinity: Affinity) -> Tensor:
+    """``(B, N, N)`` affinities S in float64 of images that are not flat; padding has none, not even with itself."""
+    # Moved onto a cell, padding leaves the greatest distance alone.
+    distance = _cdist(torch.where(cells.live[..., None], cells.features, cells.features[:, :1]))
+    distance = distance / (_SCALE * distance.amax((1, 2), keepdim=True))
+    exponent = distance.square() if affinity == "gaussian" else 2 * distance
+    if cells.places is not None:
+        exponent = exponent + _cdist(cells.places).square()
+    similarity = torch.exp(-exponent)
+    present = (similarity >= _CUTOFF) & cells.live[:, :, None] & cells.live[:, None]
+    return torch.where(present, similarity, 0)
 
 
 def normalized_affinity(affinity: Tensor) -> tuple[Tensor, Tensor]:
     """Ncut_9's matrix: degrees grow by twice the offset 0.5, the diagonal by the offset; then D^-1/2 S D^-1/2.
 
     Args:
-        affinity: ``(N, N)`` S.
+        affinity: ``(..., N, N)`` S.
 
     Returns:
-        ``(N, N)`` P and ``(N,)`` degrees D.
+        ``(..., N, N)`` P and ``(..., N)`` degrees D.
     """
-    degree = affinity.sum(1) + 2 * OFFSET
+    degree = affinity.sum(-1) + 2 * OFFSET
     root = degree.rsqrt()
-    return (affinity + OFFSET * torch.eye(len(affinity)).to(affinity)) * root[:, None] * root, degree
+    matrix = (affinity + OFFSET * torch.eye(affinity.shape[-1]).to(affinity)) * root[..., :, None] * root[..., None, :]
+    return matrix, degree
 
 
-def exact_affinity(cells: Cells, affinity: Affinity) -> Tensor:
-    """``(N, N)`` affinities S of one image without padding, not all cells equal, in float64."""
-    distance = _cdist(cells.features[0])
-    distance = distance / (_SCALE * distance.max())
-    exponent = distance.square() if affinity == "gaussian" else 2 * distance
-    if cells.places is not None:
-        exponent = exponent + _cdist(cells.places[0]).square()
-    similarity = torch.exp(-exponent)
-    return torch.where(similarity < _CUTOFF, 0, similarity)
+def fast_matrix(cells: Cells, affinity: Affinity) -> tuple[Tensor, Tensor]:
+    """``normalized_affinity`` of cells in float32; of a single image on a CPU only P's lower triangle is right."""
+    if len(cells.live) > 1 or cells.features.is_cuda:
+        matrix, degree = normalized_affinity(exact_affinity(cells, affinity))
+        return matrix.float(), degree.float()
+    from scipy.linalg.blas import ssymv
+
+    lower = _lower_affinity(cells, affinity)
+    degree = ssymv(1, lower.T, np.ones(len(lower), np.float32)) + np.float32(2 * OFFSET)
+    root = 1 / np.sqrt(degree)
+    lower *= root
+    lower *= root[:, None]
+    np.fill_diagonal(lower, (1 + OFFSET) / degree)
+    return torch.from_numpy(lower)[None], torch.from_numpy(degree)[None]
+
+
+def _lower_affinity(cells: Cells, affinity: Affinity) -> NDArray[np.float32]:
+    """``exact_affinity`` of one image without padding, rounded to float32, and zeros above the diagonal's blocks."""
+    x = _factors(cells.features[0].numpy())
+    places = None if cells.places is None else _factors(cells.places[0].numpy())
+    size = len(x[0])
+    lower = np.zeros((size, size), np.float32)
+    # Bands of rows that stay in the cache, up to the diagonal.
+    bands = [(slice(i, i + _BAND), slice(0, i + _BAND)) for i in range(0, size, _BAND)]
+    for rows, columns in bands:
+        np.matmul(x[0][rows], x[1][:, columns], out=lower[rows, columns], casting="same_kind")
+    # Rounding may leave less than 0 where cells are equal.
+    scale = _SCALE * math.sqrt(lower.max())
+    for band in bands:
+        part = lower[band]
+        if affinity == "gaussian":
+            part *= -(scale**-2)
+        else:
+            np.sqrt(np.maximum(part, 0, out=part), out=part)
+            part *= -2 / scale
+        if places is not None:
+            part -= places[0][band[0]] @ places[1][:, band[1]]
+        # Torch takes ten times as long where exponentials vanish.
+        np.exp(part, out=part)
+        part *= part >= _CUTOFF
+    np.fill_diagonal(lower, 1)
+    return lower
+
+
+def _factors(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two matrices whose product holds the squared distances between rows."""
+    length, one = np.square(x).sum(1, keepdims=True), np.ones((len(x), 1))
+    return np.concatenate([-2 * x, length, one], 1), np.concatenate([x, one, length], 1).T
 
 
 def _cdist(x: Tensor) -> Tensor:
@@ -133,60 +183,10 @@ def _cdist(x: Tensor) -> Tensor:
 
 
 def spread_order(cells: Cells) -> Tensor:
-    """``(B, N)`` the cells along the feature of greatest range, padding last.
+    """``(B, N)`` the cells along the feature of greatest range, padding last: an order that knows not where cells lie.
 
-    In this order affinities lie near the diagonal, and the arithmetic is the same in whatever order the cells came.
+    What is worked out in it is the same in whatever order the cells came.
     """
     widest = (cells.features.amax(1) - cells.features.amin(1)).argmax(1)
     key = cells.features.gather(2, widest[:, None, None].expand(-1, cells.live.shape[1], 1))[..., 0]
     return torch.where(cells.live, key, torch.inf).argsort(dim=1, stable=True)
-
-
-def affinity_panels(cells: Cells, affinity: Affinity) -> tuple[list[Panel], Tensor]:
-    """P in panels, and ``(B, N)`` degrees, of ordered cells."""
-    # Padding is moved onto a cell, so as to leave the greatest distance alone. Laplace's root needs more digits.
-    x = torch.where(cells.live[..., None], cells.features, cells.features[:, :1])
-    squares = _squared_distances(x if affinity == "laplace" else x.float())
-    greatest = squares.amax((1, 2), keepdim=True)
-    scale = _SCALE * torch.where(greatest > 0, greatest, 1).sqrt()
-    apart = None if cells.places is None else _squared_distances(cells.places)
-    panels = []
-    for rows, columns in _blocks(x, greatest, affinity):
-        part = squares[:, rows, columns]
-        exponent = part * -(scale**-2) if affinity == "gaussian" else part.clamp_min(0).sqrt() * (-2 / scale)
-        if apart is not None:
-            exponent -= apart[:, rows, columns]
-        values = F.threshold(exponent.exp_(), _CUTOFF, 0, inplace=True).float()
-        _diagonal(values, rows, columns).fill_(1)
-        panels.append(Panel(rows, columns, values))
-    live = cells.live.float()
-    degree = multiply(panels, live[:, None])[:, 0] + 2 * OFFSET
-    root = degree.rsqrt() * live
-    for rows, columns, values in panels:
-        values.mul_(root[:, rows, None]).mul_(root[:, None, columns])
-        _diagonal(values, rows, columns).add_(OFFSET * root[:, columns] ** 2)
-    return panels, degree
-
-
-def _blocks(x: Tensor, greatest: Tensor, affinity: Affinity) -> list[tuple[slice, slice]]:
-    """Rows and columns of the panels; the rows left out are farther than affinities reach along one feature alone."""
-    size = x.shape[1]
-    if len(x) > 1 or x.is_cuda:
-        return [(slice(0, size), slice(0, size))]
-    # The feature that the cells are ordered by.
-    key = x[0, :, int((x[0, -1] - x[0, 0]).argmax())].contiguous()
-    # A thousandth more than the reach: distances in float32 may be that wrong.
-    reach = 1.001 * _REACH[affinity] * greatest.double().sqrt().flatten()
-    edges = [size * i // _PANELS for i in range(_PANELS + 1)]
-    first, last = key[edges[:-1]] - reach, key[[edge - 1 for edge in edges[1:]]] + reach
-    low, high = torch.searchsorted(key, first).tolist(), torch.searchsorted(key, last, right=True).tolist()
-    return [(slice(a, b), slice(c, d)) for a, b, c, d in zip(low, high, edges, edges[1:], strict=False)]
-
-
-def _squared_distances(x: Tensor) -> Tensor:
-    length, one = x.square().sum(2, keepdim=True), torch.ones_like(x[..., :1])
-    return matmul(torch.cat([-2 * x, length, one], 2), torch.cat([x, one, length], 2).mT)
-
-
-def _diagonal(values: Tensor, rows: slice, columns: slice) -> Tensor:
-    return values[:, columns.start - rows.start : columns.stop - rows.start].diagonal(dim1=1, dim2=2)

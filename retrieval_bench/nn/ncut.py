@@ -11,21 +11,19 @@ from retrieval_bench.nn.affinity import (
     OFFSET,
     Affinity,
     Cells,
-    affinity_panels,
     exact_affinity,
+    fast_matrix,
     normalized_affinity,
     spread_order,
 )
 from retrieval_bench.nn.discretize import discretize
-from retrieval_bench.nn.spectral import exact_eigenpairs, filtered_eigenpairs
+from retrieval_bench.nn.spectral import Eigenpairs, exact_eigenpairs, lanczos_eigenpairs
 
 InitRow = Literal["middle", "max_degree"]
 Solver = Literal["filtered", "exact"]
 
-# So few cells are solved exactly in less time, and so many isolated ones share an eigenvalue that the iteration may
-# not find them all.
+# So few cells are solved exactly in less time.
 _FEW_CELLS = 160
-_MANY_ISOLATED = 4
 
 
 class _Rule(NamedTuple):
@@ -114,7 +112,7 @@ def cut_affinity(affinity: Tensor, clusters: Sequence[int], *, init_row: InitRow
 
 def _exact_cut(cells: Cells, rule: _Rule) -> Tensor:
     """``(numbers of clusters, 1, N)`` labels of one image without padding."""
-    affinity = exact_affinity(cells, rule.affinity)
+    affinity = exact_affinity(cells, rule.affinity)[0]
     return torch.stack(cut_affinity(affinity, rule.clusters, init_row=rule.init_row))[:, None]
 
 
@@ -122,21 +120,33 @@ def _filtered_cut(cells: Cells, rule: _Rule) -> Tensor:
     """``(numbers of clusters, B, N)`` labels; those of padding mean nothing."""
     order = spread_order(cells)
     ordered = cells.ordered(order)
-    panels, degree = affinity_panels(ordered, rule.affinity)
     live = ordered.live
-    pairs = filtered_eigenpairs(panels, live, max(rule.clusters))
+    matrix, degree = fast_matrix(ordered, rule.affinity)
+    isolated = live & (degree == 1 + 2 * OFFSET)
+    pairs = lanczos_eigenpairs(matrix, live & ~isolated, max(rule.clusters))
+    vectors = _with_isolated(pairs, isolated)
     if rule.init_row == "max_degree":
         first = torch.where(live, degree, 0).argmax(1)
     else:
         middle = cells.live.sum(1, keepdim=True) // 2
         nodes = cells.live.gather(1, order) * cells.live.cumsum(1).gather(1, order)
         first = (nodes == middle + 1).int().argmax(1)
-    labels = _labels(pairs.vectors, degree, live, first, rule.clusters)
+    labels = _labels(vectors, degree, live, first, rule.clusters)
     labels = torch.empty_like(labels).scatter_(2, order.expand_as(labels), labels)
-    isolated = (live & (degree == 1 + 2 * OFFSET)).sum(1)
-    for i in torch.nonzero(~pairs.converged | (isolated >= _MANY_ISOLATED)).flatten().tolist():
+    for i in torch.nonzero(~pairs.converged).flatten().tolist():
         labels[:, i, cells.live[i]] = _exact_cut(cells.without_padding(i), rule)[:, 0]
     return labels
+
+
+def _with_isolated(pairs: Eigenpairs, isolated: Tensor) -> Tensor:
+    """The leading eigenvectors when isolated cells, each an eigenvector of the same value by itself, take part."""
+    vectors = pairs.vectors.clone()
+    count = vectors.shape[1]
+    for i in torch.nonzero(isolated.any(1)).flatten().tolist():
+        own = torch.nn.functional.one_hot(torch.nonzero(isolated[i])[:count, 0], isolated.shape[1]).to(vectors)
+        values = torch.cat([pairs.values[i], torch.full_like(own[:, 0], (1 + OFFSET) / (1 + 2 * OFFSET))])
+        vectors[i] = torch.cat([vectors[i], own])[values.argsort(descending=True, stable=True)[:count]]
+    return vectors
 
 
 def _labels(vectors: Tensor, degree: Tensor, live: Tensor, first: Tensor, clusters: Sequence[int]) -> Tensor:

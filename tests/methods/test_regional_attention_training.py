@@ -142,7 +142,7 @@ def accuracies(monkeypatch, made: RegionalAttentionTraining, values: list[float 
 @pytest.mark.parametrize(
     ("values", "checks", "kept"),
     [
-        ([0.1, 0.3, 0.2, 0.3, 0.9], 4, 2.0),  # no gain twice: ended, and the first of equals is kept
+        ([0.1, 0.3, 0.2, 0.3, 0.9], 4, 4.0),  # no gain twice: ended, and the last of equals is kept
         ([0.1, 0.05, 0.2, 0.1, 0.3], 5, 5.0),
         ([None] * 5, 5, None),  # nothing to choose by: the last
     ],

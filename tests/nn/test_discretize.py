@@ -52,7 +52,7 @@ def plain_loop(vectors, first):
         labels = (rows @ turn).argmax(1)
         chosen = np.eye(count)[labels].T
         empty = chosen.sum(1, keepdims=True) == 0
-        left, scale, right = np.linalg.svd(chosen @ rows + empty * turn.T)
+        left, scale, right = np.linalg.svd(chosen @ rows + 1e-6 * empty * turn.T)
         objective = 2 * (nodes - scale.sum())
         if abs(objective - before) < 2.2e-16:
             break

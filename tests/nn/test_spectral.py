@@ -3,13 +3,9 @@
 import pytest
 import torch
 
+from retrieval_bench.nn import spectral
 from retrieval_bench.nn.affinity import affinity_matrix, normalized_affinity
-from retrieval_bench.nn.spectral import Panel, exact_eigenpairs, filtered_eigenpairs, multiply
-
-
-def whole(matrix):
-    size = matrix.shape[-1]
-    return [Panel(slice(0, size), slice(0, size), matrix.float())]
+from retrieval_bench.nn.spectral import Eigenpairs, exact_eigenpairs, lanczos_eigenpairs
 
 
 def everywhere(matrix):
@@ -20,57 +16,65 @@ def cut_matrix(features, weights):
     return normalized_affinity(affinity_matrix(features[0], weights))[0][None]
 
 
-def test_panels_multiply_as_the_matrix_they_make_up():
-    matrix = torch.randn(2, 9, 9, generator=torch.Generator().manual_seed(0))
-    matrix[:, 6:, :4] = 0
-    matrix[:, :2, 4:] = 0
-    panels = [
-        Panel(slice(0, 6), slice(0, 4), matrix[:, :6, :4]),
-        Panel(slice(2, 9), slice(4, 9), matrix[:, 2:, 4:]),
-    ]
-    x = torch.randn(2, 3, 9, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(multiply(panels, x), x @ matrix)
+def each(matrix, live, count):
+    """One by one, as on a CPU, without what is above the diagonals."""
+    found = [lanczos_eigenpairs(x.tril()[None].float(), y[None], count) for x, y in zip(matrix, live, strict=True)]
+    return Eigenpairs(*map(torch.cat, zip(*found, strict=True)))
 
 
+def together(matrix, live, count):
+    """In one batch, as on a GPU."""
+    return lanczos_eigenpairs(matrix.float(), live, count)
+
+
+both_ways = pytest.mark.parametrize("eigenpairs", [each, together])
+
+
+@both_ways
 @pytest.mark.parametrize("count", [5, 20])
-def test_pairs_are_those_of_the_full_decomposition(real_like_map, count):
+def test_pairs_are_those_of_the_full_decomposition(real_like_map, count, eigenpairs):
     matrix = torch.cat([cut_matrix(*real_like_map(18, 24, seed)) for seed in range(3)])
-    pairs, exact = filtered_eigenpairs(whole(matrix), everywhere(matrix), count), exact_eigenpairs(matrix, count)
+    pairs, exact = eigenpairs(matrix, everywhere(matrix), count), exact_eigenpairs(matrix, count)
     assert bool(pairs.converged.all())
-    assert float((pairs.values - exact.values).abs().max()) < 1e-5
+    assert float((pairs.values - exact.values).abs().max()) < 1e-6
     vectors = pairs.vectors.double()
     residual = vectors @ matrix - pairs.values[..., None] * vectors
-    assert float(residual.norm(dim=2).max()) < 2e-3
-    assert float((vectors @ vectors.mT - torch.eye(count)).abs().max()) < 1e-4
+    assert float(residual.norm(dim=2).max()) < 5e-6
+    assert float((vectors @ vectors.mT - torch.eye(count)).abs().max()) < 5e-6
 
 
-def test_an_eigenvalue_of_several_vectors_is_found_as_often():
-    # Four parts of equal nodes: the value 1 four times, the next ones far below.
-    size = 200
-    part = torch.arange(size) % 4
-    noise = torch.rand(size, size, generator=torch.Generator().manual_seed(0))
-    matrix = 4 / size * (part[:, None] == part).float() + 0.01 / size * (noise + noise.T - 1)
-    pairs = filtered_eigenpairs(whole(matrix[None]), everywhere(matrix[None]), 5)
-    torch.testing.assert_close(pairs.values[0, :4], torch.ones(4), atol=1e-3, rtol=0)
-    assert float(pairs.values[0, 4]) < 0.1
+@both_ways
+def test_an_eigenvalue_of_several_vectors_is_found_as_often(eigenpairs):
+    # Eight parts of equal nodes: the value 1 eight times, and once 0.9.
+    part = torch.arange(280) % 8
+    matrix = (part[:, None] == part).double() / 35
+    matrix = torch.block_diag(matrix, 0.9 * torch.ones(20, 20) / 20)[None]
+    pairs = eigenpairs(matrix, everywhere(matrix), 9)
+    assert bool(pairs.converged.all())
+    torch.testing.assert_close(pairs.values[0], torch.tensor([1.0] * 8 + [0.9]), atol=1e-5, rtol=0)
+    assert float((pairs.vectors[0] @ pairs.vectors[0].T - torch.eye(9)).abs().max()) < 1e-4
 
 
-def test_padding_and_company_change_nothing(real_like_map):
-    small, large = cut_matrix(*real_like_map(14, 15)), cut_matrix(*real_like_map(18, 20, 1))
-    padded = torch.rand(1, 360, 360, generator=torch.Generator().manual_seed(0)) - 1
-    padded[:, :210, :210] = small
-    padded[:, :210, 210:] = padded[:, 210:, :210] = 0
-    live = torch.stack([torch.arange(360) < 210, torch.ones(360, dtype=torch.bool)])
-    together = filtered_eigenpairs(whole(torch.cat([padded, large])), live, 8)
-    alone = filtered_eigenpairs(whole(small), everywhere(small), 8)
-    assert not together.vectors[0, :, 210:].any()
-    torch.testing.assert_close(together.values[0], alone.values[0], atol=1e-5, rtol=0)
-    cosine = (together.vectors[0, :, :210] * alone.vectors[0]).sum(1).abs()
-    torch.testing.assert_close(cosine, torch.ones(8), atol=1e-4, rtol=0)
+@both_ways
+def test_what_is_left_out_changes_nothing(real_like_map, eigenpairs):
+    small = cut_matrix(*real_like_map(14, 15))
+    padded = torch.rand(1, 360, 360, generator=torch.Generator().manual_seed(0))
+    padded = padded + padded.mT
+    padded[:, 150:, 150:] = small
+    padded[:, :150, 150:] = padded[:, 150:, :150] = 0
+    inside = eigenpairs(padded, torch.arange(360)[None] >= 150, 8)
+    alone = eigenpairs(small, everywhere(small), 8)
+    assert not inside.vectors[0, :, :150].any()
+    torch.testing.assert_close(inside.values, alone.values, atol=1e-6, rtol=0)
+    cosine = (inside.vectors[0, :, 150:] * alone.vectors[0]).sum(1).abs()
+    torch.testing.assert_close(cosine, torch.ones(8), atol=1e-5, rtol=0)
 
 
-def test_what_was_not_found_is_said():
-    # One value 300 times over: four vectors span all that the iteration ever sees.
-    matrix = torch.stack([0.5 * torch.eye(300), torch.diag(torch.linspace(1, 0.01, 300) ** 3)])
-    pairs = filtered_eigenpairs(whole(matrix), everywhere(matrix), 8)
+@both_ways
+def test_what_was_not_found_is_said(eigenpairs, monkeypatch):
+    # A chain of equal nodes: its greatest values lie too close together for these steps.
+    monkeypatch.setattr(spectral, "_MOST_STEPS", 96)
+    chain = 0.5 * (torch.ones(299).diag(1) + torch.ones(299).diag(-1))
+    matrix = torch.stack([chain, torch.diag(0.8 ** torch.arange(300))])
+    pairs = eigenpairs(matrix.double(), everywhere(matrix), 8)
     assert pairs.converged.tolist() == [False, True]
