@@ -41,8 +41,8 @@ def _add_attention(commands: "Subparsers") -> None:
     parser = commands.add_parser(
         "attention",
         help="draw where a trained method looks",
-        description="Draw the attention of a trained method over pictures, one row a picture: one column a block, or, for "
-        "regional attention, what its regions weigh.",
+        description="Draw the attention of a trained method over pictures, one row a picture: one column a block, "
+        "or, for regional attention, what its regions weigh.",
         epilog="Example: retrieval-bench attention --checkpoint "
         "results/runs/smoke/cub/abir/s0/checkpoints/last.ckpt --output attention.png bird.jpg",
     )
@@ -363,12 +363,11 @@ def _plot(options: argparse.Namespace) -> int:
     chart = read_chart(options.suites, metric=options.metric, against=options.against, folder=options.results)
     lines = {}
     for curve in chart.curves:
-        points = sorted(curve.points, key=lambda point: chart.place(point.x))
-        known = [(chart.place(point.x), point.value) for point in points if point.value]
+        known = [(chart.place(point.x), point.value) for point in curve.points if point.value]
         lines[curve.name] = Line(
             [(x, value.mean) for x, value in known],
             [value.std for _, value in known],
-            [(chart.place(point.x), point.paper) for point in points if point.paper is not None],
+            [(chart.place(point.x), point.paper) for point in curve.points if point.paper is not None],
             curve.paper,
         )
     figure = draw_lines(
@@ -379,7 +378,7 @@ def _plot(options: argparse.Namespace) -> int:
         y_label=chart.y_label,
         band=options.against == "epoch",
         log2=chart.doubling,
-        choices=() if chart.numeric else [str(x) for x in chart.values],
+        choices=chart.choices,
     )
     save_chart(figure, options.output)
     print(f"wrote {options.output}")

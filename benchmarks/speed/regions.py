@@ -44,7 +44,8 @@ def compare(name: str, maps: Tensor, regions: tuple[Region, ...]) -> None:
     attention = RegionAttention(maps.shape[1])
 
     def ours() -> Tensor:
-        return attention(maps, regions)[..., None] * max_regions(maps, regions)
+        attended: Tensor = attention(maps, regions)[..., None] * max_regions(maps, regions)
+        return attended
 
     def loop(channels_last: bool) -> Callable[[], Tensor]:
         return lambda: by_regions(attention, maps if channels_last else maps.contiguous(), regions)

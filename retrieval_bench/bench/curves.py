@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import fmean, stdev
 from typing import Any
 
@@ -80,8 +80,7 @@ class Chart:
     @property
     def values(self) -> list[Any]:
         """Every x once, numbers by size, all else by name."""
-        found = {point.x for curve in self.curves for point in curve.points}
-        return sorted(found, key=float if _are_numbers(found) else str)
+        return _in_order({point.x for curve in self.curves for point in curve.points})
 
     @property
     def numeric(self) -> bool:
@@ -94,8 +93,16 @@ class Chart:
         powers = [x for x in self.values if self.numeric and x > 0 and math.log2(x) % 1 == 0]
         return len(powers) == len(self.values) and powers[-1] >= _LONG * powers[0]
 
+    @property
+    def choices(self) -> list[str]:
+        """The names of what x may be where it is no number; of a file its own, without folder and ending."""
+        if self.numeric:
+            return []
+        names = ["none" if x is None else str(x) for x in self.values]
+        return [PurePath(name).stem if "/" in name else name for name in names]
+
     def place(self, x: Any) -> float:
-        """Where x stands on its axis: choices are 0, 1, ..."""
+        """Where x stands on its axis: choices are at 0, 1, ..."""
         return float(x) if self.numeric else float(self.values.index(x))
 
 
@@ -168,12 +175,13 @@ def against_option(
         for setting in group:
             value = _percent(setting.row.metric(metric))
             left_out += [] if value else [f"{setting.name}: {_gaps(setting, metric)}"]
-            paper = _printed(setting, metric, papers, facts)
-            point = CurvePoint(setting.options[name], value, len(setting.row.seeds), paper)
-            # One configuration under two names is one point, and what is complete goes before what is not.
-            if point.x not in points or points[point.x].value is None:
-                points[point.x] = point
-        curves.append(ResultCurve(title, tuple(p for p in points.values() if p.value or p.paper is not None)))
+            x, paper = setting.options[name], _printed(setting, metric, papers, facts)
+            # One configuration under two names is one point: of each, what the first that has it says.
+            first = points.get(x, CurvePoint(x, None, 0))
+            seeds = first.seeds if first.value else len(setting.row.seeds)
+            points[x] = CurvePoint(x, first.value or value, seeds, paper if first.paper is None else first.paper)
+        shown = [points[x] for x in _in_order(points)]
+        curves.append(ResultCurve(title, tuple(p for p in shown if p.value or p.paper is not None)))
     return _chart(chosen, curves, metric, f"{metric_label(metric)} (%)", name.rpartition(".")[2], left_out, facts)
 
 
@@ -280,6 +288,10 @@ def _printed(setting: Setting, metric: str, papers: Mapping[str, Paper], facts: 
     ways = published_ways(protocol, facts(protocol.dataset))
     value = printed_value(papers[row.method], (row.method, row.variant), protocol.dataset, metric, ways)
     return None if value is None else 100 * value
+
+
+def _in_order(values: Collection[Any]) -> list[Any]:
+    return sorted(values, key=float if _are_numbers(values) else str)
 
 
 def _are_numbers(values: Collection[Any]) -> bool:

@@ -45,8 +45,8 @@ class Setting:
         return self.row.counted
 
     def all_but(self, option: str) -> str:
-        """What two settings share if they differ in one option alone."""
-        rest = {name: value for name, value in self.options.items() if name != option}
+        """What two settings share if they differ in one option alone; one that is null may as well not be there."""
+        rest = {name: value for name, value in self.options.items() if name != option and value is not None}
         place = (self.protocol.dataset, self.protocol.fingerprint, self.row.method)
         return json.dumps([place, rest], sort_keys=True, default=str)
 

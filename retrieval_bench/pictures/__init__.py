@@ -1,1 +1,1 @@
-"""What a person looks at: attention, boxes and ranked results drawn over pictures. Knows NumPy and PIL only."""
+"""What a person looks at: drawn over pictures, and results as curves. Knows NumPy, PIL and matplotlib only."""

@@ -98,7 +98,7 @@ def draw_lines(
     axes = figure.add_subplot()
     handles = []
     for i, (name, line) in enumerate(lines.items()):
-        handles.append(_draw(axes, line, i, band=band))
+        handles.append(_draw(axes, line, i, len(lines), band=band))
         handles[-1].set_label("\n".join(textwrap.wrap(name, _LETTERS)))
     if any(line.published for line in lines.values()):
         handles.append(Line2D([], [], color=_GREY, marker="x", markersize=7, linestyle="none", label="paper"))
@@ -131,14 +131,17 @@ def save_chart(figure: "Figure", file: Path) -> None:
     partial.replace(file)
 
 
-def _draw(axes: "Axes", line: Line, number: int, *, band: bool) -> "Line2D":
+def _draw(axes: "Axes", line: Line, number: int, of: int, *, band: bool) -> "Line2D":
     """Draw a curve with its deviations and published values; returns what stands in the legend."""
+    from matplotlib.patheffects import withStroke
+
     colour, dashes = _COLOURS[number % len(_COLOURS)], _DASHES[number % len(_DASHES)]
     mark = _MARKS[number % len(_MARKS)]
     x, y = ([point[i] for point in line.points] for i in (0, 1))
     every = max(1, round(len(x) / _MARKED))
+    marked = (number * every // of, every)  # beside the marks of other curves, not on them
     (drawn,) = axes.plot(
-        x, y, color=colour, linestyle=dashes, linewidth=1.8, marker=mark, markersize=5, markevery=every
+        x, y, color=colour, linestyle=dashes, linewidth=1.8, marker=mark, markersize=5, markevery=marked
     )
     known = [(a, b, c) for a, b, c in zip(x, y, line.deviation or [None] * len(x), strict=True) if c is not None]
     if known and band:
@@ -149,7 +152,9 @@ def _draw(axes: "Axes", line: Line, number: int, *, band: bool) -> "Line2D":
         axes.errorbar(a, b, yerr=c, fmt="none", ecolor=colour, elinewidth=1, capsize=3)
     if line.published:
         a, b = zip(*line.published, strict=True)
-        axes.plot(a, b, color=colour, linestyle=dashes, linewidth=0.8, marker="x", markersize=7, markeredgewidth=1.8)
+        axes.plot(a, b, color=colour, linestyle=dashes, linewidth=0.8)
+        halo = [withStroke(linewidth=4, foreground="white")]
+        axes.scatter(a, b, s=55, color=colour, marker="x", linewidths=1.8, zorder=4, path_effects=halo)
     return drawn
 
 
@@ -183,7 +188,10 @@ def _set_axes(axes: "Axes", x: set[float], *, log2: bool, choices: Sequence[str]
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(ScalarFormatter())
     if choices:
-        axes.set_xticks(range(len(choices)), [textwrap.fill(choice, _LETTERS // len(choices)) for choice in choices])
+        axes.set_xticks(range(len(choices)), choices)
+        if max(map(len, choices)) > _LETTERS // len(choices):
+            for label in axes.get_xticklabels():
+                label.set(rotation=20, ha="right", rotation_mode="anchor")
     elif len(x) <= _NAMED:
         axes.set_xticks(sorted(x), [f"{value:g}" for value in sorted(x)])
     elif not log2:
