@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import torch
+
 from retrieval_bench import methods
 from retrieval_bench.methods import RetrievalMethod
 
@@ -28,4 +30,28 @@ CASES: dict[str, Callable[[], RetrievalMethod]] = {
         num_classes=10, backbone="resnet18", weights="none", resize=72, crop=64
     ),
     "RMAC": lambda: methods.RMAC(**SMALL_TRUNK),
+    "UDQ": lambda: methods.UDQ(
+        backbone="resnet18",
+        weights="none",
+        tap="stride16",
+        shorter_side=64,
+        longest_side=96,
+        proposals_per_image=6,
+        dim=8,
+        subspaces=2,
+        codewords=4,
+        rounds=1,
+    ),
 }
+
+
+def coded_regions(method: RetrievalMethod) -> dict[str, torch.Tensor]:
+    """Vectors of regions and their codes, and codebooks that give the codes a meaning."""
+    generator = torch.Generator().manual_seed(0)
+    method.quantizer.fit(torch.randn(20, 8, generator=generator))
+    codes = torch.randint(4, (20, 2), dtype=torch.uint8, generator=generator)
+    return {"vectors": torch.rand(20, 256, generator=generator), "codes": codes}
+
+
+# What methods learn from that never learn from pictures.
+TRAINING_BATCHES: dict[str, Callable[[RetrievalMethod], dict[str, torch.Tensor]]] = {"UDQ": coded_regions}

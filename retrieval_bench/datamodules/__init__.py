@@ -15,6 +15,7 @@ from retrieval_bench.datamodules.oxford_paris import (
 )
 from retrieval_bench.datamodules.sop import SOPDataModule
 from retrieval_bench.datamodules.stanford_dogs import StanfordDogsDataModule
+from retrieval_bench.datamodules.voc2007 import Voc2007DataModule
 
 __all__ = [
     "Cars196DataModule",
@@ -30,4 +31,5 @@ __all__ = [
     "RetrievalDataModule",
     "SOPDataModule",
     "StanfordDogsDataModule",
+    "Voc2007DataModule",
 ]

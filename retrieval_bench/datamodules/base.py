@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from retrieval_bench.datamodules.cache import CachedPictures
@@ -32,6 +33,7 @@ from retrieval_bench.datamodules.samplers import (
 from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.base import RetrievalDataset, default_root
 from retrieval_bench.datasets.errors import DatasetNotFoundError
+from retrieval_bench.datasets.images import image_size
 from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.datasets.table import SampleTable
 from retrieval_bench.errors import OptionError
@@ -148,6 +150,27 @@ class RetrievalDataModule(LightningDataModule):
         """Rows of queries and gallery, each once."""
         return np.flatnonzero(self.table.is_query | self.table.is_gallery).astype(np.int64)
 
+    @property
+    def database_rows(self) -> IntArray:
+        """Rows of the gallery, without pictures that are there only to distract."""
+        return self.table.rows("gallery")
+
+    def original_boxes(self, boxes: Tensor, image: Tensor) -> Tensor:
+        """Carry boxes of pictures that are not cropped back to the original images.
+
+        Args:
+            boxes: ``(n, 4)`` x1, y1, x2, y2 in pixels of the pictures as they are evaluated.
+            image: ``(n,)`` int64 rows of the table.
+
+        Returns:
+            ``(n, 4)`` float32.
+        """
+        rows, which = torch.unique(image, return_inverse=True)
+        decoded = DecodedPictures(self.dataset, self._recipe())
+        seen = torch.from_numpy(picture_shapes(decoded, rows.numpy()))
+        given = torch.tensor([image_size(self.dataset.image_path(row)) for row in rows.tolist()])
+        return boxes * (given / seen).flip(1).repeat(1, 2)[which]
+
     def setup(self, stage: str | None = None) -> None:
         """Prepare the pictures as the method wants them.
 
@@ -174,8 +197,10 @@ class RetrievalDataModule(LightningDataModule):
             # Workers fetch their first batches before Lightning tells the epoch of a resumed run.
             current = self.trainer.fit_loop.epoch_progress.current
             sampler.set_epoch(current.processed)  # type: ignore[attr-defined]  # annotated with its base class
-        images = TrainingImages(self._source(), self.training_labels, self._recipe())
-        return self._loader(images, batch_sampler=sampler)
+        return self._loader(self._training_images(), batch_sampler=sampler)
+
+    def _training_images(self) -> Dataset[Batch]:
+        return TrainingImages(self._source(), self.training_labels, self._recipe())
 
     def _training_sampler(self) -> ClassBalancedBatchSampler | ShuffledBatchSampler:
         rank, world_size = self._place()

@@ -166,7 +166,8 @@ def picture_shapes(pictures: DecodedPictures, rows: IntArray) -> IntArray:
     return np.array(shapes, np.int64).reshape(-1, 2)
 
 
-def _sample(row: int, label: int, picture: Picture, window: Window) -> Batch:
+def sample_of(row: int, label: int, picture: Picture, window: Window) -> Batch:
+    """What a batch holds of one picture, seen through a window."""
     pixels = window.cut(picture.pixels.permute(2, 0, 1)).permute(1, 2, 0)
     sample: Batch = {"image": pixels, "label": label, "index": row}
     if picture.box is not None:
@@ -193,7 +194,7 @@ class TrainingImages(Dataset[Batch]):
         picture = self._pictures[draw.row]
         height, width = picture.pixels.shape[:2]
         window = random_window(height, width, self._preprocessing, draw.seed)
-        return _sample(draw.row, int(self._labels[draw.row]), picture, window)
+        return sample_of(draw.row, int(self._labels[draw.row]), picture, window)
 
 
 class EvaluationImages(Dataset[Batch]):
@@ -216,7 +217,7 @@ class EvaluationImages(Dataset[Batch]):
         row = int(self._rows[position])
         picture = self._pictures[row]
         height, width = picture.pixels.shape[:2]
-        return _sample(row, int(self._labels[row]), picture, centre_window(height, width, self._preprocessing))
+        return sample_of(row, int(self._labels[row]), picture, centre_window(height, width, self._preprocessing))
 
 
 def collate(samples: list[Batch]) -> Batch:

@@ -4,7 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import numpy as np
+
 from retrieval_bench.datamodules.base import RetrievalDataModule
+from retrieval_bench.datamodules.samplers import IntArray
 from retrieval_bench.datasets.base import RetrievalDataset, default_root
 from retrieval_bench.datasets.oxford_paris import LandmarkDataset, Oxford5k, Oxford105k, Paris6k, Paris106k
 from retrieval_bench.datasets.revisited import ROxford5k, RParis6k
@@ -35,6 +38,12 @@ class LandmarkDataModule(RetrievalDataModule):
         kind = cast("type[LandmarkDataset]", self.dataset_class)
         root = default_root(kind.name) if self._root is None else self._root
         return kind(root, self._protocol, distractors=self._distractors)
+
+    @property
+    def database_rows(self) -> IntArray:
+        """The pictures of the city."""
+        last = int(np.searchsorted(super().database_rows, self.table.rows("query")[-1]))
+        return super().database_rows[:last]  # as the table is ordered, see ``LandmarkDataset``
 
 
 class Oxford5kDataModule(LandmarkDataModule):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from retrieval_bench.datamodules.transforms import resize_image
@@ -171,7 +171,7 @@ def make_boxes(
         "network": network.name,
         "layer": network.layer,
         "weights": network.weights,
-        "weights_fingerprint": _fingerprint(network),
+        "weights_fingerprint": weights_fingerprint(network),
         "merge": settings.merge,
         "component": settings.component,
         "side": settings.side,
@@ -201,7 +201,7 @@ def make_boxes(
     return list(files.values())
 
 
-def _fingerprint(network: SaliencyNetwork) -> str:
+def weights_fingerprint(network: nn.Module) -> str:
     """Twelve hexadecimal digits over the weights."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():

@@ -21,6 +21,7 @@ DATASETS: dict[str, tuple[str, str]] = {
     "flickr100k": ("flickr100k", "Flickr100k"),
     "imagenet": ("image_folder", "ImageNet"),
     "stanford_dogs": ("stanford_dogs", "StanfordDogs"),
+    "voc2007": ("voc2007", "Voc2007"),
 }
 
 

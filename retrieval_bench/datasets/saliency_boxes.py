@@ -9,15 +9,13 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval_bench.datasets.base import RetrievalDataset
 from retrieval_bench.datasets.errors import DataError
-
-FORMAT = "saliency boxes 1"  # the header names it, so that no other JSON lines are taken for boxes
 
 
 class PictureBox(NamedTuple):
@@ -60,7 +58,7 @@ def read_boxes(file: Path, dataset: RetrievalDataset) -> TableBoxes:
     if not file.is_file():
         raise DataError(f"there is no file of saliency boxes at {file.absolute()}; {make}")
     lines = file.read_text(encoding="utf-8").splitlines()
-    header = _parse_header(lines[0] if lines else "")
+    header = parse_header(lines[0] if lines else "", BoxWriter.kind)
     if header is None:
         raise DataError(f"{file} is no file of saliency boxes: its first line does not say so; {make}")
     if header.get("pictures") != len(lines) - 1:
@@ -108,6 +106,12 @@ def pictures_fingerprint(root: Path, paths: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([list(paths), lengths]).encode()).hexdigest()[:12]
 
 
+class PictureLine(Protocol):
+    """What is known of one picture, a line of its file."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
 class BoxWriter:
     """Writes a file of boxes, line by line, so that work cut short is gone on with.
 
@@ -120,6 +124,7 @@ class BoxWriter:
         pictures: How many there will be.
 
     Attributes:
+        kind: What the file holds, in words. The header names it, so that no other JSON lines are taken for boxes.
         complete: Whether all pictures were there already, found with the same settings.
         count: How many pictures are written.
 
@@ -127,11 +132,13 @@ class BoxWriter:
         DataError: If the file or its part has other settings, or another process writes it.
     """
 
+    kind: ClassVar[str] = "saliency boxes"
+
     def __init__(self, file: Path, settings: dict[str, Any], pictures: int) -> None:
         self.file = file
         self._part = file.with_name(f"{file.name}.part")
         self._pictures = pictures
-        self._header = {"format": FORMAT, **settings, "pictures": pictures}
+        self._header = {"format": f"{self.kind} 1", **settings, "pictures": pictures}
         file.parent.mkdir(parents=True, exist_ok=True)
         self._stream = self._part.open("a+b")
         try:
@@ -158,7 +165,7 @@ class BoxWriter:
         """Let go of the file; what is written stays."""
         self._stream.close()
 
-    def append(self, boxes: Iterable[PictureBox]) -> None:
+    def append(self, boxes: Iterable[PictureLine]) -> None:
         """Write some pictures; they survive the death of the process, and the last one puts the file in place."""
         lines = [json.dumps(box._asdict()) for box in boxes]
         self._write(lines)
@@ -197,18 +204,24 @@ class BoxWriter:
         return len(lines) - 1
 
     def _check_header(self, line: bytes, file: Path) -> None:
-        found = _parse_header(line.decode(errors="replace"))
+        found = parse_header(line.decode(errors="replace"), self.kind)
         if found is None:
-            raise DataError(f"{file} is no file of saliency boxes; delete it or name another folder")
+            raise DataError(f"{file} is no file of {self.kind}; delete it or name another folder")
         other = [key for key in self._header | found if self._header.get(key) != found.get(key)]
         if other:
             differences = ", ".join(f"{key} {found.get(key)!r} instead of {self._header.get(key)!r}" for key in other)
             raise DataError(f"{file} was made with {differences}; delete it or name another folder")
 
 
-def _parse_header(line: str) -> dict[str, Any] | None:
+def parse_header(line: str, kind: str) -> dict[str, Any] | None:
+    """The settings in a file's first line; None if it is of no such file.
+
+    Args:
+        line: That line.
+        kind: What the file should hold, see ``BoxWriter``.
+    """
     try:
         header = json.loads(line)
     except ValueError:
         return None
-    return header if isinstance(header, dict) and header.get("format") == FORMAT else None
+    return header if isinstance(header, dict) and header.get("format") == f"{kind} 1" else None

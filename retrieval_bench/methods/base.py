@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
 
+import torch
 import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
@@ -18,25 +19,18 @@ from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.postprocess import take_steps
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
-from retrieval_bench.retrieval.evaluate import Evaluation, evaluate, evaluate_images
+from retrieval_bench.retrieval.evaluate import Evaluation, evaluate
 from retrieval_bench.retrieval.metrics import FloatArray
 from retrieval_bench.retrieval.postprocessing import RetrievalState
 
 Batch = dict[str, Tensor]
 
 
-class RetrievalMethod(LightningModule, ABC):
-    """One paper: a network that describes pictures, how it is trained, and what it wants to see.
-
-    A subclass gives ``embed``, and ``training_step`` if it is trained. Data are met in a batch (``image``, ``label``,
-    ``index``) and in two facts of the datamodule: ``ground_truth`` and ``protocol``.
+class TrainedNetwork(LightningModule):
+    """A network that is trained on pictures and can be made again from its checkpoint.
 
     Attributes:
         preprocessing: What the network expects to see; the datamodule reads it.
-        evaluation: The last evaluation: metrics, per-query values and costs.
-        descriptors: What it was made from, on the first process.
-        postprocessed: What the trainer's post-processing then made of them, there; None without any.
-        images_per_second: How fast pictures were described then: the median over batches, on one process.
     """
 
     preprocessing: Preprocessing
@@ -45,10 +39,42 @@ class RetrievalMethod(LightningModule, ABC):
     # Options that are callables or modules are not kept in checkpoints: they hold plain types and tensors only.
     unsaved_options: ClassVar[tuple[str, ...]] = ("optimizer", "lr_scheduler", "loss")
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimizer works on; a method may give parts of itself options of their own."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and the scheduler stepped once an iteration, as the papers count."""
+        optimizer = self.optimizer(self.parameter_groups())
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the name of the method, so that a checkpoint is enough to load it."""
+        checkpoint["method"] = type(self).__name__
+
+
+class RetrievalMethod(TrainedNetwork, ABC):
+    """One paper: a network that describes pictures, how it is trained, and what it wants to see.
+
+    A subclass gives ``embed``, and ``training_step`` if it is trained. Data are met in a batch (``image``, ``label``,
+    ``index``) and in two facts of the datamodule: ``ground_truth`` and ``protocol``.
+
+    Attributes:
+        evaluation: The last evaluation: metrics, per-query values and costs.
+        descriptors: What it was made from, on the first process.
+        searched: What of them asked and what was searched, there; None after post-processing.
+        postprocessed: What the trainer's post-processing then made of them, there; None without any.
+        images_per_second: How fast pictures were described then: the median over batches, on one process.
+    """
+
     def __init__(self) -> None:
         super().__init__()
         self.evaluation: Evaluation | None = None
         self.descriptors: Descriptors | None = None
+        self.searched: tuple[Descriptors, Descriptors] | None = None
         self.postprocessed: RetrievalState | None = None
         self.images_per_second: float | None = None
         self._shards: list[Descriptors] = []
@@ -61,8 +87,29 @@ class RetrievalMethod(LightningModule, ABC):
     def fit_statistics(self) -> None:
         """Fit what is not trained by gradients (whitening, codebooks) into buffers, before training starts."""
 
+    def searchable(self, descriptors: Descriptors, data: Any) -> tuple[Descriptors, Descriptors]:
+        """What asks and what is searched, of the descriptors of all evaluation pictures: the same, for most methods.
+
+        Args:
+            descriptors: What ``embed`` gave.
+            data: The datamodule.
+
+        Returns:
+            Descriptors of at least the queries, and of at least the gallery.
+        """
+        del data
+        return descriptors, descriptors
+
+    @property
+    def bytes_per_image(self) -> float:
+        """What a picture takes in the gallery, after an evaluation on the first process."""
+        assert self.descriptors is not None
+        return self.descriptors.data.nbytes / len(torch.unique(self.descriptors.image))
+
     def further_metrics(self, data: Any) -> dict[str, FloatArray]:
         """What the method measures besides the protocol's metrics, when ``descriptors`` are there.
+
+        ``searched`` is there, too, unless the trainer post-processes.
 
         Args:
             data: The datamodule.
@@ -167,26 +214,11 @@ class RetrievalMethod(LightningModule, ABC):
         self.postprocessed, notes = after or (None, ())
         if self.postprocessed is None:
             assert self.descriptors is not None
-            return evaluate_images(self.descriptors, data.ground_truth, data.protocol, device=self.device)
+            self.searched = self.searchable(self.descriptors, data)
+            return evaluate(*self.searched, data.ground_truth, data.protocol, device=self.device)
         query, gallery, first = self.postprocessed.query, self.postprocessed.gallery, self.postprocessed.first
         numbers = evaluate(query, gallery, data.ground_truth, data.protocol, first=first, device=self.device)
         return replace(numbers, notes=notes)
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """What the optimizer works on; a method may give parts of itself options of their own."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
-
-    def configure_optimizers(self) -> Any:
-        """The optimizer, and the scheduler stepped once an iteration, as the papers count."""
-        optimizer = self.optimizer(self.parameter_groups())
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"},
-        }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the name of the method, so that a checkpoint is enough to load it."""
-        checkpoint["method"] = type(self).__name__
 
 
 def gather(shards: list[Descriptors]) -> list[Descriptors]:

@@ -10,7 +10,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from retrieval_bench.datamodules import RetrievalDataModule
 from retrieval_bench.errors import RetrievalBenchError
-from retrieval_bench.methods import RetrievalMethod
+from retrieval_bench.methods import TrainedNetwork
 from retrieval_bench.training.memory import keep_freed_memory
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
@@ -48,8 +48,14 @@ class RetrievalCLI(LightningCLI):
         trainer.resolved_config = self._resolved
 
 
-# Nothing the user could do anything about: Lightning with torch 2.14, and predicting in batches of one shape.
-_NOISE = (r".*isinstance\(treespec, LeafSpec\).*", r"You are using a custom batch sampler .* for prediction.*")
+# Nothing the user could do anything about: Lightning with torch 2.14, predicting in batches of one shape, networks that
+# have no score, and frozen trunks.
+_NOISE = (
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r"You are using a custom batch sampler .* for prediction.*",
+    r"You passed in a `val_dataloader` but have no `validation_step`.*",
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",
+)
 
 
 def run(args: Sequence[str]) -> None:
@@ -68,7 +74,7 @@ def run(args: Sequence[str]) -> None:
     keep_freed_memory()
     try:
         RetrievalCLI(
-            RetrievalMethod,
+            TrainedNetwork,
             RetrievalDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,

@@ -46,7 +46,7 @@ def make_result(
         hardware=provenance.hardware(_accelerators(trainer)),
         cost=Cost(
             parameters=float(sum(p.numel() for p in model.parameters())),
-            bytes_per_image=_bytes_per_image(model, len(datamodule.evaluation_rows)),
+            bytes_per_image=_bytes_per_image(model),
             images_per_second=model.images_per_second,
             ms_per_query=1000 * evaluation.seconds_per_query,
             training_seconds=trainer.callback(TrainingTime).seconds,
@@ -62,12 +62,11 @@ def _best(seen: dict[str, float] | None, last: dict[str, float], main_metric: st
     return max(seen, last, key=lambda metrics: metrics[main_metric]) if seen else None
 
 
-def _bytes_per_image(model: RetrievalMethod, images: int) -> float:
+def _bytes_per_image(model: RetrievalMethod) -> float:
     """Of what is searched: whitening may have made it shorter."""
     if model.postprocessed is not None:
         return model.postprocessed.gallery.data.nbytes / len(model.postprocessed.gallery)
-    assert model.descriptors is not None
-    return model.descriptors.data.nbytes / images
+    return model.bytes_per_image
 
 
 def _portable(config: Any) -> Any:

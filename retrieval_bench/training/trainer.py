@@ -12,7 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 from retrieval_bench.bench.files import write_whole
 from retrieval_bench.bench.results import RESULT_FILE, write_result
 from retrieval_bench.errors import OptionError
-from retrieval_bench.methods.base import RetrievalMethod
+from retrieval_bench.methods.base import RetrievalMethod, TrainedNetwork
 from retrieval_bench.methods.phases import PhasedMethod
 from retrieval_bench.retrieval.postprocessing import PostProcessing
 from retrieval_bench.training.first_phase import SharedFirstPhase, first_phase_file
@@ -73,7 +73,7 @@ class BenchmarkTrainer(Trainer):
                 return callback
         raise LookupError(f"this trainer has no {kind.__name__}")
 
-    def benchmark(self, model: RetrievalMethod, datamodule: LightningDataModule) -> None:
+    def benchmark(self, model: TrainedNetwork, datamodule: LightningDataModule) -> None:
         """Train (or go on training), test, and write the result into the run's folder.
 
         Args:
@@ -81,8 +81,10 @@ class BenchmarkTrainer(Trainer):
             datamodule: The data set and its protocol.
 
         Raises:
-            OptionError: If the trainer has no ``run_dir``.
+            OptionError: If the model describes no pictures, or the trainer has no ``run_dir``.
         """
+        if not isinstance(model, RetrievalMethod):
+            raise OptionError(f"{type(model).__name__} describes no pictures, so it has no score: train it with `fit`")
         if self.run_dir is None or self.identity is None:
             raise OptionError("benchmark needs a folder for the run: --trainer.run_dir DIR")
         last = self.run_dir / "checkpoints" / "last.ckpt"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_cases import CASES
+from method_cases import CASES, TRAINING_BATCHES
 from pytorch_lightning import Trainer, seed_everything
 
 from retrieval_bench import methods
@@ -48,7 +48,7 @@ def embed(method: RetrievalMethod, batch: dict[str, torch.Tensor]) -> Descriptor
 
 
 def test_every_exported_method_has_a_case(name):
-    exported = {n for n in methods.__all__ if n != "RetrievalMethod"}
+    exported = {n for n in methods.__all__ if issubclass(getattr(methods, n), RetrievalMethod)} - {"RetrievalMethod"}
     assert exported == set(CASES)
     assert issubclass(getattr(methods, name), RetrievalMethod)
 
@@ -93,7 +93,8 @@ def test_the_loss_reaches_every_trainable_parameter(name):
     if not method.configure_optimizers():
         pytest.skip("is fitted, not trained")
     method.log = lambda *args, **kwargs: None
-    loss = method.training_step(batch_of(method, 6), 0)
+    batch = TRAINING_BATCHES[name](method) if name in TRAINING_BATCHES else batch_of(method, 6)
+    loss = method.training_step(batch, 0)
     assert loss.dtype == torch.float32
     assert loss.ndim == 0
     loss.backward()
@@ -119,7 +120,7 @@ def test_training_and_scoring_on_data_ends_in_a_checkpoint_that_is_enough(name, 
     )
     trainer.fit(method, datamodule=data)
     trainer.test(method, datamodule=data, verbose=False)
-    assert set(method.evaluation.metrics) == set(data.protocol.metrics)
+    assert set(method.evaluation.metrics) >= set(data.protocol.metrics)
     assert len(method.descriptors.image.unique()) == len(data.evaluation_rows)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
 

@@ -11,6 +11,7 @@ from retrieval_bench.bench.results import read_result
 from retrieval_bench.datamodules import CubDataModule
 from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.subset import cut_subset
+from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
 SETTINGS = {
@@ -29,14 +30,13 @@ def awkward(miniature: Path, tmp_path_factory) -> Path:
     return cut_subset(dataset_class("cub")(miniature), target, classes=18, images_per_class=11)
 
 
-def evaluate(name: str, data: Path, devices: int, folder: Path) -> tuple[dict, dict, torch.Tensor | None]:
+def evaluate(name: str, data: Path, devices: int, folder: Path) -> tuple[dict, dict, Descriptors | None]:
     seed_everything(0, verbose=False)
     method = CASES[name]().eval()
     strategy = "ddp" if devices == 2 else "auto"
     trainer = Trainer(devices=devices, strategy=strategy, logger=False, default_root_dir=folder, **SETTINGS)
     trainer.validate(method, datamodule=CubDataModule(data, eval_batch_size=7, num_workers=0), verbose=False)
-    described = None if method.descriptors is None else method.descriptors.data
-    return method.evaluation.metrics, method.evaluation.per_query, described
+    return method.evaluation.metrics, method.evaluation.per_query, method.descriptors
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -45,8 +45,9 @@ def test_two_processes_score_as_one(name, awkward, tmp_path, two_processes):
     first, second = two_processes(evaluate, name, awkward, 2, tmp_path)
     assert first[0] == second[0] == alone[0]
     assert all((first[1][key] == alone[1][key]).all() for key in alone[1])
-    assert len(alone[2]) == len(first[2]) == 99
-    torch.testing.assert_close(first[2].float(), alone[2].float(), atol=1e-6, rtol=0)
+    assert torch.equal(alone[2].image, first[2].image)
+    assert len(first[2].image.unique()) == 99
+    torch.testing.assert_close(first[2].data.float(), alone[2].data.float(), atol=1e-6, rtol=0)
     assert second[2] is None
 
 

@@ -20,6 +20,7 @@ _WRITERS: dict[str, tuple[str, str]] = {
     "inshop": ("inshop", "write"),
     "sop": ("sop", "write"),
     "stanford_dogs": ("stanford_dogs", "write"),
+    "voc2007": ("voc2007", "write"),
     **{
         name: ("oxford_paris", f"write_{name}")
         for name in ("oxford5k", "paris6k", "oxford105k", "paris106k", "roxford5k", "rparis6k", "flickr100k")

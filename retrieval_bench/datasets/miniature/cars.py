@@ -78,9 +78,20 @@ def draw_car(model: Model, rng: Rng) -> tuple[Image.Image, tuple[int, int, int, 
     where = scene.pose(rng, size, fill=(0.44, 0.56) if size[0] > size[1] else (0.38, 0.44), turn=0.1)
     horizon = min((where.centre[1] + between(rng, -0.2, 0.3) * where.scale) / size[1], 0.85)
     canvas = c.Canvas(scene.street(rng, size, horizon), where)
+    place_car(canvas, model, rng)
+    return scene.photograph(canvas.finish(), rng, clutter=0.25), canvas.box()
+
+
+def place_car(canvas: c.Canvas, model: Model, rng: Rng) -> None:
+    """Draw a car and its shadow where the canvas has its object.
+
+    Args:
+        canvas: Where to.
+        model: What to draw.
+        rng: Where the paint comes from.
+    """
     canvas.shadow(c.oval(0.0, _GROUND, 1.1, 0.12), 0.75, 2.5)
     _draw_body(canvas, model, model.paints[int(rng.integers(2))], rng)
-    return scene.photograph(canvas.finish(), rng, clutter=0.25), canvas.box()
 
 
 def _draw_body(canvas: c.Canvas, m: Model, paint: c.Colour, rng: Rng) -> None:

@@ -1,0 +1,127 @@
+"""What UDQ trains on top of its regions, and what it learns from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from retrieval_bench.errors import OptionError
+from retrieval_bench.methods.base import Batch
+from retrieval_bench.retrieval.descriptors import Descriptors
+
+
+class CodewordClassifiers(nn.Module):
+    """A linear classifier of the codewords in each subspace (FC_cls).
+
+    Args:
+        subspaces: M.
+        part: Length of a subspace's vectors.
+        codewords: K.
+    """
+
+    def __init__(self, subspaces: int, part: int, codewords: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(subspaces, codewords, part))
+        self.bias = nn.Parameter(torch.empty(subspaces, codewords))
+        self.start_at_random(torch.Generator().manual_seed(0))
+
+    def forward(self, rotated: Tensor) -> Tensor:
+        """Scores ``(n, M, K)`` of rotated features ``(n, M * part)``."""
+        parts = rotated.view(len(rotated), *self.weight.shape[::2])
+        return torch.einsum("nmd,mkd->nmk", parts, self.weight) + self.bias
+
+    @torch.no_grad()
+    def start_at_random(self, generator: torch.Generator) -> None:
+        """As ``nn.Linear`` starts; the generator is the host's, so that all devices draw the same."""
+        bound = self.weight.shape[2] ** -0.5
+        for parameter in (self.weight, self.bias):
+            parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))
+
+    @torch.no_grad()
+    def start_at_codebooks(self, codebooks: Tensor, sharpness: float) -> None:
+        """Where the classes' probabilities are the soft assignment to the codewords.
+
+        Args:
+            codebooks: ``(M, K, part)``.
+            sharpness: Of the assignment: the nearest codeword takes all where it is large.
+        """
+        self.weight.copy_(2 * sharpness * codebooks)
+        self.bias.copy_(-sharpness * codebooks.square().sum(2))
+
+
+@dataclass(frozen=True)
+class CachedRegions:
+    """The vectors of all regions of a set of pictures, the same on every process.
+
+    Attributes:
+        vectors: ``(images, R, C)`` float16 unit vectors.
+        image: ``(images,)`` int64 rows of the sample table, ascending.
+    """
+
+    vectors: Tensor
+    image: Tensor
+
+    def blocks(self) -> Iterator[Tensor]:
+        """All vectors, ``(n, C)`` float32 at a time."""
+        return (block.flatten(0, 1).float() for block in torch.split(self.vectors, 64))
+
+
+class RegionBatches:
+    """Batches of all regions of some pictures, in an order drawn anew each epoch; every process sees its own share.
+
+    Args:
+        regions: What to learn from.
+        codes: Gives ``(images, R, M)`` the codes of the regions when an epoch starts.
+        epoch: Gives the epoch when it starts.
+        images_per_batch: Pictures in a batch of one process.
+        seed: Chooses the order, together with the epoch.
+        rank: Which process this is.
+        world_size: Of how many.
+
+    Raises:
+        OptionError: If not even one picture comes to every process.
+    """
+
+    def __init__(
+        self,
+        regions: CachedRegions,
+        codes: Callable[[], Tensor],
+        epoch: Callable[[], int],
+        images_per_batch: int,
+        *,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if images_per_batch < 1 or len(regions.image) < world_size:
+            raise OptionError(
+                f"batches of {images_per_batch} pictures cannot be made for {world_size} processes from "
+                f"{len(regions.image)} pictures: images_per_batch must be at least 1, and each process needs a picture"
+            )
+        self._regions, self._codes, self._epoch, self._size = regions, codes, epoch, images_per_batch
+        self._share = len(regions.image) // world_size
+        self._seed, self._rank, self._world = seed, rank, world_size
+
+    def __len__(self) -> int:
+        return -(-self._share // self._size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        vectors, codes = self._regions.vectors, self._codes()
+        chance = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
+        order = torch.randperm(len(vectors), generator=chance)
+        mine = order[self._rank :: self._world][: self._share].to(vectors.device)
+        for chosen in torch.split(mine, self._size):
+            yield {"vectors": vectors[chosen].flatten(0, 1), "codes": codes[chosen].flatten(0, 1)}
+
+
+def first_and_others(descriptors: Descriptors) -> tuple[Descriptors, Descriptors]:
+    """The first row of each image, and all its other rows; rows of one image stand side by side."""
+    first = torch.ones(len(descriptors), dtype=torch.bool)
+    first[1:] = descriptors.image[1:] != descriptors.image[:-1]
+
+    def rows(chosen: Tensor) -> Descriptors:
+        boxes = None if descriptors.boxes is None else descriptors.boxes[chosen]
+        return Descriptors(descriptors.data[chosen], descriptors.image[chosen], descriptors.metric, boxes)
+
+    return rows(first), rows(~first)
