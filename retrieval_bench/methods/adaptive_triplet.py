@@ -207,7 +207,7 @@ class AdaptiveTriplet(PhasedMethod):
 
     def training_batches(self) -> Iterable[Batch] | None:
         """Triplets of cached features in the second phase."""
-        if not self.second_phase:
+        if not self.second_phase or not self.second_phase_epochs:
             return None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
         if self._features is None:

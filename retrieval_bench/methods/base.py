@@ -4,6 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
@@ -52,8 +53,10 @@ class TrainedNetwork(LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the name of the method, so that a checkpoint is enough to load it."""
+        """Keep the name of the method, and of its options those it has: the command line offers one to all."""
         checkpoint["method"] = type(self).__name__
+        if "num_classes" not in signature(type(self)).parameters:
+            checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {}).pop("num_classes", None)
 
 
 class RetrievalMethod(TrainedNetwork, ABC):

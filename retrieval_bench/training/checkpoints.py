@@ -1,6 +1,5 @@
 """A method out of a checkpoint alone."""
 
-from inspect import signature
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,8 +44,6 @@ def load_network(path: Path, kind: type[Network]) -> Network:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         made = getattr(methods, checkpoint["method"])
         options = {k: v for k, v in checkpoint["hyper_parameters"].items() if not k.startswith("_")}
-        if "num_classes" not in signature(made).parameters:
-            options.pop("num_classes", None)  # the command line keeps what it would tell methods that ask
         # All weights are in the checkpoint: the files they came from need not be at hand any more.
         files = {k: v for k, v in (("weights", "none"), ("projection", None), ("attention", "none")) if k in options}
         method: TrainedNetwork = made(**{**options, **files})

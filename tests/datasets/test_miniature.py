@@ -287,7 +287,7 @@ def test_nothing_stays_behind_when_the_drawing_fails(tmp_path: Path, monkeypatch
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path):
-    with pytest.raises(DataError, match="cars196, cub, inshop, sop, stanford_dogs"):
+    with pytest.raises(DataError, match="cars196, cub, imagenet, inshop, sop, stanford_dogs"):
         synthesize("birds", tmp_path / "x")
 
 

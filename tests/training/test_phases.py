@@ -89,7 +89,7 @@ def assert_same_end(one: Path, other: Path) -> None:
     assert read_result(one / "result.json").metrics == read_result(other / "result.json").metrics
     a, b = network(one), network(other)
     assert a.keys() == b.keys()
-    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert {n: (a[n], b[n]) for n in a if not torch.equal(a[n], b[n])} == {}
     x, y = (np.load(f / "per_query.npz") for f in (one, other))
     assert all(np.array_equal(x[key], y[key], equal_nan=True) for key in x.files)
 
