@@ -1,13 +1,12 @@
 """One entry point: ``retrieval-bench``."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
 import retrieval_bench
-from retrieval_bench.cli_bench import add_bench_parsers
-from retrieval_bench.cli_data import add_data_parser
-from retrieval_bench.cli_pictures import add_pictures_parser
+from retrieval_bench.commands import add_commands
 from retrieval_bench.errors import RetrievalBenchError
 
 # Lightning's verbs read their own options; Lightning is imported only when one of them is called.
@@ -62,7 +61,8 @@ def _call(options: argparse.Namespace) -> int:
         raise
     except OSError as error:
         # Where it would be written to, as the user knows it: files are made under another name first.
-        file = f"{str(error.filename).removesuffix('.part')}: " if error.filename else ""
+        name = re.sub(r"(\.[0-9a-f]{8})?\.part$", "", str(error.filename or ""))
+        file = f"{name}: " if name else ""
         place = next((f" with --{name}" for name in ("to", "output", "results", "root") if hasattr(options, name)), "")
         raise RetrievalBenchError(f"{file}{error.strerror or error}; name another place{place}") from error
     return status
@@ -76,9 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {retrieval_bench.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_bench_parsers(commands)
-    add_data_parser(commands)
-    add_pictures_parser(commands)
+    add_commands(commands)
     for name, what in _TRAINING.items():
         commands.add_parser(name, help=f"{what} (`retrieval-bench {name} --help` lists its options)")
     return parser

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.training.memory import keep_freed_memory
 
 keep_freed_memory()
@@ -24,6 +25,12 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The miniature of CUB: 240 pictures, half of them to train on."""
+    return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")
 
 
 @pytest.fixture

@@ -79,6 +79,6 @@ def test_an_interruption_is_no_error(monkeypatch, capsys):
     def interrupted(_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("retrieval_bench.cli_bench.leaderboard", interrupted)
+    monkeypatch.setattr("retrieval_bench.commands.leaderboard.handle", interrupted)
     assert main(["leaderboard"]) == 130
     assert capsys.readouterr().err == "retrieval-bench: interrupted\n"

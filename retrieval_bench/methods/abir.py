@@ -98,9 +98,15 @@ class ABIR(RetrievalMethod):
                 raise OptionError(f"{option} cannot be {value!r}; it is one of {', '.join(map(str, known))}")
         self.preprocessing = Preprocessing(resize=(resize, resize), crop=crop, flip=0.5, family=weights_family)
         self.gate, self.local_pool, self.se_order = gate, local_pool, se_order
-        self.concat_l2, self.freeze_batch_norm, self.trunk_lr = concat_l2, freeze_batch_norm, trunk_lr
+        self.concat_l2, self.trunk_lr = concat_l2, trunk_lr
         self.taps: list[Tap] = [_TAP_OF_BLOCK[block] for block in sorted(set(blocks))]
-        self.backbone = Backbone(backbone, [*self.taps, "last"], weights=weights, family=weights_family)
+        self.backbone = Backbone(
+            backbone,
+            [*self.taps, "last"],
+            weights=weights,
+            family=weights_family,
+            freeze_batch_norm=freeze_batch_norm,
+        )
         channels = {tap: self.backbone.channels(tap) for tap in (*self.taps, "last")}
         self.attention = nn.ModuleDict(
             {tap: GridAttention(channels[tap], channels["last"], attention_dim, norm) for tap in self.taps}
@@ -113,7 +119,6 @@ class ABIR(RetrievalMethod):
         nn.init.zeros_(self.embedding.bias)
         self.loss = loss if loss is not None else BinomialDeviance()
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
-        self.train()  # Lightning trains a network in the mode it finds it in: frozen batch norms must be so already
 
     def forward(self, image: Tensor) -> Tensor:
         """Unit embeddings: ``(B, 3, H, W)`` to ``(B, dim)`` float32."""
@@ -159,15 +164,6 @@ class ABIR(RetrievalMethod):
         new = [p for name, p in self.named_parameters() if not name.startswith("backbone.")]
         own_rate = {} if self.trunk_lr is None else {"lr": self.trunk_lr}
         return [{"params": trunk, **own_rate}, {"params": new}]
-
-    def train(self, mode: bool = True) -> "ABIR":
-        """Training mode, in which batch norms may stay frozen."""
-        super().train(mode)
-        if mode and self.freeze_batch_norm:
-            for module in self.backbone.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
 
     def embed(self, batch: Batch) -> Descriptors:
         """One unit vector an image, compared by cosine (section 3.1)."""

@@ -20,8 +20,8 @@ from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.adaptive_triplet import AdaptiveTripletLoss
 from retrieval_bench.losses.mining import Triplets, hard_triplets, random_triplets
 from retrieval_bench.losses.triplet import Distance, check_distance, triplet_gap
-from retrieval_bench.methods.base import Batch, gather
-from retrieval_bench.methods.cached_features import CachedFeatures, TripletBatches
+from retrieval_bench.methods.base import Batch
+from retrieval_bench.methods.cached_features import CachedFeatures, TripletBatches, cache_features
 from retrieval_bench.methods.phases import PhasedMethod
 from retrieval_bench.nn.backbones import Backbone
 from retrieval_bench.nn.hashing import HashLayer, pack_bits
@@ -118,7 +118,9 @@ class AdaptiveTriplet(PhasedMethod):
             raise OptionError(f"mine_every is {mine_every}: a set of triplets serves at least one epoch")
         boxes = None if saliency == "none" else Path(saliency)
         self.preprocessing = Preprocessing(resize=(size, size), flip=0.5, family=weights_family, boxes=boxes)
-        self.backbone = Backbone(backbone, ["last"], weights=weights, family=weights_family)
+        self.backbone = Backbone(
+            backbone, ["last"], weights=weights, family=weights_family, freeze_batch_norm=freeze_batch_norm
+        )
         channels = self.backbone.channels("last")
         self.block = InceptionResNetC(channels, width=block_width, scale=block_scale) if block else nn.Identity()
         self.block.to(memory_format=torch.channels_last)  # as its trunk
@@ -126,8 +128,7 @@ class AdaptiveTriplet(PhasedMethod):
         self.classifier = nn.Linear(bits if latent else channels, num_classes)
         self.register_buffer("classes", torch.full((num_classes,), -1))  # the table's label of each
         self.loss = loss if loss is not None else AdaptiveTripletLoss()
-        self.block_in_codes, self.freeze_batch_norm = block_in_codes, freeze_batch_norm
-        self.codes, self.latent = codes, latent
+        self.block_in_codes, self.codes, self.latent = block_in_codes, codes, latent
         self.first_phase_epochs, self.second_phase_epochs = first_phase_epochs, second_phase_epochs
         self.milestones = tuple(milestones)
         self.distance, self.mining, self.beta, self.mine_every = distance, mining, beta, mine_every
@@ -136,7 +137,6 @@ class AdaptiveTriplet(PhasedMethod):
         self._features: CachedFeatures | None = None
         self._triplets: Triplets | None = None
         self._learn(second_phase=False)
-        self.train()
 
     # ---- the network
 
@@ -211,7 +211,7 @@ class AdaptiveTriplet(PhasedMethod):
             return None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
         if self._features is None:
-            self._features = self._cache_features(data)
+            self._features = cache_features(self, self.feature, data)
         if self._triplets is None:
             self._choose_triplets(data.seed)
         return TripletBatches(
@@ -266,15 +266,6 @@ class AdaptiveTriplet(PhasedMethod):
         schedule = LambdaLR(optimizer, [fallen, lambda _: 1.0])
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
 
-    def train(self, mode: bool = True) -> "AdaptiveTriplet":
-        """Training mode, in which the trunk's batch norms may stay frozen."""
-        super().train(mode)
-        if mode and self.freeze_batch_norm:
-            for module in self.backbone.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the triplets: they were chosen by an older hash layer, and serve some epochs more."""
         super().on_save_checkpoint(checkpoint)
@@ -298,22 +289,6 @@ class AdaptiveTriplet(PhasedMethod):
         return ("loss.",) if self.latent else ("loss.", "hash_layer.")
 
     # ---- the second phase
-
-    @torch.no_grad()
-    def _cache_features(self, data: Any) -> CachedFeatures:
-        """Features of all pictures, trained on or evaluated, as they are evaluated."""
-        training = data.training_labels >= 0
-        rows = np.union1d(np.flatnonzero(training), data.evaluation_rows)
-        shards, was_training = [], self.training
-        self.eval()
-        for batch in data.picture_dataloader(rows):
-            prepared = data.prepared(batch, self.device)
-            with self.trainer.precision_plugin.forward_context():
-                shards.append(Descriptors(self.feature(prepared["image"]), prepared["index"]).cpu())
-        self.train(was_training)
-        every = Descriptors.merge(gather(shards))
-        label = torch.from_numpy(data.training_labels[every.image.numpy()])
-        return CachedFeatures(*(x.to(self.device) for x in (every.data, every.image, label)))
 
     def _cached(self) -> CachedFeatures:
         assert self._features is not None

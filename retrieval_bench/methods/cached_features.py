@@ -3,13 +3,16 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.mining import Triplets
-from retrieval_bench.methods.base import Batch
+from retrieval_bench.methods.base import Batch, RetrievalMethod, gather
+from retrieval_bench.retrieval.descriptors import Descriptors
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,28 @@ class CachedFeatures:
     def trained_label(self) -> Tensor:
         """``(t,)`` their classes."""
         return self.label[self.label >= 0]
+
+
+@torch.no_grad()
+def cache_features(method: RetrievalMethod, feature: Callable[[Tensor], Tensor], data: Any) -> CachedFeatures:
+    """Features of all pictures, trained on or evaluated, as they are evaluated.
+
+    Args:
+        method: Its trainer describes them.
+        feature: Makes ``(B, d)`` of pictures ``(B, 3, H, W)``.
+        data: The datamodule.
+    """
+    rows = np.union1d(np.flatnonzero(data.training_labels >= 0), data.evaluation_rows)
+    shards, was_training = [], method.training
+    method.eval()
+    for batch in data.picture_dataloader(rows):
+        prepared = data.prepared(batch, method.device)
+        with method.trainer.precision_plugin.forward_context():
+            shards.append(Descriptors(feature(prepared["image"]), prepared["index"]).cpu())
+    method.train(was_training)
+    every = Descriptors.merge(gather(shards))
+    label = torch.from_numpy(data.training_labels[every.image.numpy()])
+    return CachedFeatures(*(x.to(method.device) for x in (every.data, every.image, label)))
 
 
 class TripletBatches:

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
+
+from retrieval_bench.pictures.sheet import draw_sheet, fitted
 
 Pixels = npt.NDArray[np.uint8]
 Weights = npt.NDArray[np.floating]
@@ -17,7 +19,7 @@ _INFERNO = np.array(
     ],
     np.float64,
 )  # fmt: skip
-_GAP, _LINE, _LEAST_SIDE = 10, 20, 224
+_LEAST_SIDE = 224
 
 
 def heat(weights: Weights) -> Pixels:
@@ -61,21 +63,13 @@ def attention_sheet(pictures: Sequence[Pixels], maps: Mapping[str, Sequence[Weig
     """
     if not pictures or any(len(of_block) != len(pictures) for of_block in maps.values()):
         raise ValueError("an attention sheet needs at least one picture, and one map of every block for each")
-    factor = -(-_LEAST_SIDE // min(pictures[0].shape[:2]))
-    height, width = (side * factor for side in pictures[0].shape[:2])
-    size = ((width + _GAP) * (1 + len(maps)) + _GAP, (height + _LINE + _GAP) * len(pictures) + _LINE + _GAP)
-    sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for column, title in enumerate(("picture", *maps)):
-        draw.text((_GAP + column * (width + _GAP), _GAP // 2), title, fill="black", font=font)
+    height, width = pictures[0].shape[:2]
+    factor = -(-_LEAST_SIDE // min(height, width))
+    rows = []
     for row, picture in enumerate(pictures):
-        top = _GAP + _LINE + row * (height + _LINE + _GAP)
         cells = [(picture, "")]
         for of_block in maps.values():
             weights = of_block[row]
             cells.append((overlay(picture, weights), f"{weights.min():.2f} to {weights.max():.2f}"))
-        for column, (pixels, caption) in enumerate(cells):
-            left = _GAP + column * (width + _GAP)
-            sheet.paste(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC), (left, top))
-            draw.text((left, top + height + 2), caption, fill="#555555", font=font)
-    return sheet
+        rows.append([(fitted(pixels, factor * max(height, width)), caption) for pixels, caption in cells])
+    return draw_sheet(("picture", *maps), rows, width=factor * width)

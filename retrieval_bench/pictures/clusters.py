@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from retrieval_bench.pictures.attention import Pixels, Weights, overlay
+from retrieval_bench.pictures.sheet import draw_sheet, fitted
 
 Labels = npt.NDArray[np.int64]
-_GAP, _LINE, _SIDE = 10, 20, 320
+_SIDE = 320
 _OPACITY = 0.55
 _BRIGHTEST = 98  # percent of a picture's pixels are below the brightest colour
 _GOLDEN = 0.618034  # of the colour circle, from each colour to the next: neighbours in number are far apart
@@ -43,30 +44,14 @@ def cluster_sheet(rows: Sequence[ClusteredPicture]) -> Image.Image:
     if not rows or any(row.clusters.keys() != rows[0].clusters.keys() for row in rows):
         raise ValueError("a sheet of clusters needs at least one picture, and the same cuts of each")
     drawn = [_cells(row) for row in rows]
-    heights = [max(image.height for image, _ in cells) + _LINE + _GAP for cells in drawn]
-    widest = max(image.width for cells in drawn for image, _ in cells)
     titles = ("picture", "length of activations", *rows[0].clusters)
-    sheet = Image.new("RGB", ((widest + _GAP) * len(titles) + _GAP, sum(heights) + _LINE + _GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for column, title in enumerate(titles):
-        draw.text((_GAP + column * (widest + _GAP), _GAP // 2), title, fill="black", font=font)
-    top = _GAP + _LINE
-    for cells, height in zip(drawn, heights, strict=True):
-        for column, (image, caption) in enumerate(cells):
-            left = _GAP + column * (widest + _GAP)
-            sheet.paste(image, (left, top))
-            draw.text((left, top + image.height + 2), caption, fill="#555555", font=font)
-        top += height
-    return sheet
+    return draw_sheet(titles, drawn, width=max(image.width for cells in drawn for image, _ in cells))
 
 
 def _cells(row: ClusteredPicture) -> list[tuple[Image.Image, str]]:
-    height, width = row.picture.shape[:2]
-    scale = _SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = Image.fromarray(row.picture).resize(size, Image.Resampling.BICUBIC)
+    small = fitted(row.picture, _SIDE)
     pixels = np.asarray(small)
-    norms = np.asarray(Image.fromarray(row.norms.astype(np.float32)).resize(size, Image.Resampling.BICUBIC))
+    norms = np.asarray(Image.fromarray(row.norms.astype(np.float32)).resize(small.size, Image.Resampling.BICUBIC))
     # A few cells at the picture's edge are often far above all others, which would all look dark.
     lengths = Image.fromarray(overlay(pixels, norms.clip(max=np.percentile(norms, _BRIGHTEST))))
     cells = [(small, ""), (lengths, f"{row.norms.min():.3g} to {row.norms.max():.3g}")]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from retrieval_bench.pictures.attention import Pixels
+from retrieval_bench.pictures.sheet import fitted
 
 Box = tuple[float, float, float, float]
 _SIDE, _GAP, _LINE, _FRAME = 150, 10, 20, 5
@@ -71,28 +72,23 @@ def ranked_sheet(queries: Sequence[RankedQuery]) -> Image.Image:
     top = _LINE + 2 * _GAP
     for query in queries:
         draw.text((_GAP, top), query.title, fill="black", font=font)
-        _paste(sheet, (_GAP, top + _LINE), _with_box(query.picture, query.box))
+        _paste(sheet, (_GAP, top + _LINE), with_box(query.picture, query.box))
         for rank, found in enumerate(query.found, start=1):
             left = 2 * _GAP + rank * cell
-            area = _paste(sheet, (left, top + _LINE), _fitted(found.picture))
+            area = _paste(sheet, (left, top + _LINE), fitted(found.picture, _SIDE))
             _frame(draw, area, found.kind)
             _label(draw, font, (left, top + cell + _LINE - _GAP + 2), found.kind, f"{rank}  {found.kind}")
         top += cell + 2 * _LINE
     return sheet
 
 
-def _fitted(picture: Pixels) -> Image.Image:
-    image = Image.fromarray(picture)
-    scale = _SIDE / max(image.size)
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return image.resize(size, Image.Resampling.BICUBIC)
-
-
-def _with_box(picture: Pixels, box: Box) -> Image.Image:
-    small = _fitted(picture)
+def with_box(picture: Pixels, box: Box, side: int = _SIDE) -> Image.Image:
+    """A picture fitted to ``side`` with a box in its own pixels drawn on it."""
+    small = fitted(picture, side)
     scale = small.width / picture.shape[1], small.height / picture.shape[0]
     limits = small.width - 1, small.height - 1
     x1, y1, x2, y2 = (min(round(v * scale[i % 2]), limits[i % 2]) for i, v in enumerate(box))
+    x2, y2 = max(x2, x1 + 2), max(y2, y1 + 2)  # a box of a pixel is seen, too
     draw = ImageDraw.Draw(small)
     # Dark beside bright: one of them is seen on any picture.
     draw.rectangle((x1, y1, x2, y2), outline="black", width=4)

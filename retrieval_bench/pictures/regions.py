@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from retrieval_bench.pictures.attention import Pixels, Weights, heat, overlay
+from retrieval_bench.pictures.sheet import draw_sheet, fitted
 
 Box = tuple[float, float, float, float]
-_GAP, _LINE, _SIDE = 10, 20, 320
+_SIDE = 320
 _DRAWN = 5
 
 
@@ -39,21 +40,7 @@ def region_sheet(rows: Sequence[WeighedPicture]) -> Image.Image:
     if not rows or any(len(row.boxes) != len(row.weights) for row in rows):
         raise ValueError("a sheet of regions needs at least one picture, and one weight for each of its boxes")
     titles = ("picture", "mean weight of regions", f"{_DRAWN} heaviest regions", f"{_DRAWN} lightest regions")
-    drawn = [_cells(row) for row in rows]
-    tallest = [max(image.height for image, _ in cells) for cells in drawn]
-    size = ((_SIDE + _GAP) * len(titles) + _GAP, sum(tallest) + (_LINE + _GAP) * len(rows) + _LINE + _GAP)
-    sheet = Image.new("RGB", size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for column, title in enumerate(titles):
-        draw.text((_GAP + column * (_SIDE + _GAP), _GAP // 2), title, fill="black", font=font)
-    top = _GAP + _LINE
-    for cells, height in zip(drawn, tallest, strict=True):
-        for column, (image, caption) in enumerate(cells):
-            left = _GAP + column * (_SIDE + _GAP)
-            sheet.paste(image, (left, top))
-            draw.text((left, top + image.height + 2), caption, fill="#555555", font=font)
-        top += height + _LINE + _GAP
-    return sheet
+    return draw_sheet(titles, [_cells(row) for row in rows], width=_SIDE)
 
 
 def mean_weight(shape: tuple[int, int], boxes: Sequence[Box], weights: Weights) -> Weights:
@@ -76,22 +63,16 @@ def _cells(row: WeighedPicture) -> list[tuple[Image.Image, str]]:
     over = mean_weight((row.picture.shape[0], row.picture.shape[1]), row.boxes, row.weights)
     order = np.argsort(-row.weights, kind="stable").tolist()
     cells = [(row.picture, ""), (overlay(row.picture, over), f"{over.min():.2f} to {over.max():.2f}")]
-    images = [(_resized(pixels), caption) for pixels, caption in cells]
+    images = [(fitted(pixels, _SIDE), caption) for pixels, caption in cells]
     for chosen in (order[:_DRAWN], order[-_DRAWN:]):
         weights = row.weights[chosen]
         images.append((_boxed(row, chosen), f"{weights.min():.2f} to {weights.max():.2f}"))
     return images
 
 
-def _resized(pixels: Pixels) -> Image.Image:
-    scale = _SIDE / max(pixels.shape[:2])
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
-
-
 def _boxed(row: WeighedPicture, chosen: Sequence[int]) -> Image.Image:
     """The picture under some of its regions, each in the colour of its weight among all."""
-    image = _resized(row.picture)
+    image = fitted(row.picture, _SIDE)
     draw, scale = ImageDraw.Draw(image), image.width / row.picture.shape[1]
     spread = max(float(np.ptp(row.weights)), 1e-12)
     for i in reversed(chosen):

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from retrieval_bench.pictures.attention import Pixels, overlay
+from retrieval_bench.pictures.sheet import draw_sheet, fitted
 
-_GAP, _LINE, _SIDE = 10, 20, 224
+_SIDE = 224
 _BOX = (255, 140, 0)
 
 
@@ -38,28 +39,13 @@ def saliency_sheet(rows: Sequence[SaliencyRow]) -> Image.Image:
     if not rows or any(row.boxes.keys() != rows[0].boxes.keys() for row in rows):
         raise ValueError("a saliency sheet needs at least one picture, and the same boxes of each")
     titles = ("map", *rows[0].boxes)
-    cell, cells = _SIDE + _GAP, [_cells(row) for row in rows]
-    heights = [_LINE + _GAP + drawn[0][0].height for drawn in cells]
-    sheet = Image.new("RGB", (cell * len(titles) + _GAP, sum(heights) + _LINE + _GAP), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for column, title in enumerate(titles):
-        draw.text((_GAP + column * cell, _GAP // 2), title, fill="black", font=font)
-    top = _GAP + _LINE
-    for row, height in zip(cells, heights, strict=True):
-        for column, (drawn, caption) in enumerate(row):
-            left = _GAP + column * cell
-            sheet.paste(drawn, (left, top))
-            draw.text((left, top + drawn.height + 2), caption, fill="#555555", font=font)
-        top += height
-    return sheet
+    return draw_sheet(titles, [_cells(row) for row in rows], width=_SIDE)
 
 
 def _cells(row: SaliencyRow) -> list[tuple[Image.Image, str]]:
     height, width = row.picture.shape[:2]
-    scale = _SIDE / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = Image.fromarray(row.picture).resize(size, Image.Resampling.BICUBIC)
-    grey = np.asarray(Image.fromarray(row.grey).resize(size, Image.Resampling.BILINEAR))
+    scale, small = _SIDE / max(height, width), fitted(row.picture, _SIDE)
+    grey = np.asarray(Image.fromarray(row.grey).resize(small.size, Image.Resampling.BILINEAR))
     cells = [(Image.fromarray(overlay(np.asarray(small), grey / 255)), "")]
     for x1, y1, x2, y2 in row.boxes.values():
         boxed = small.copy()

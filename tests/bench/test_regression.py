@@ -6,7 +6,7 @@ import pytest
 from retrieval_bench.bench.errors import BenchError, RecordError
 from retrieval_bench.bench.regression import compare, make_baseline, read_baseline, write_baseline
 from retrieval_bench.bench.results import read_results
-from retrieval_bench.cli_bench import add_bench_parsers
+from retrieval_bench.commands import regress as command
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def regress(store, capsys):
     def call(*arguments, results=()):
         folder = store(*results)
         parser = argparse.ArgumentParser()
-        add_bench_parsers(parser.add_subparsers())
+        command.add(parser.add_subparsers())
         options = parser.parse_args(["regress", "tiny", "--results", str(folder), *arguments])
         status = options.handler(options)
         return status, capsys.readouterr().out

@@ -223,6 +223,14 @@ def test_a_run_another_runner_is_at_is_left_to_it(runs, go):
     assert "another runner is at it" in printed
 
 
+def test_configs_that_were_edited_after_planning_are_not_run_under_the_old_name(runs, go, stack):
+    (stack / "methods/abir.yaml").write_text("model: {class_path: ABIR, init_args: {se: false}}\n")
+    outcomes, _ = go(runs[:1], "finish()")
+    assert outcomes[0].ending == "failed"
+    assert "config files have changed since it was planned" in outcomes[0].reason
+    assert not runs[0].folder.exists()
+
+
 def test_missing_data_stop_everything_before_the_first_run(runs, go):
     with pytest.raises(BenchError) as error:
         go(runs, "finish()", find_data)
@@ -280,7 +288,7 @@ RUNNER = """
 import io, sys
 from pathlib import Path
 from rich.console import Console
-from retrieval_bench import cli_bench
+from retrieval_bench.commands import run as command
 from retrieval_bench.bench import process, runner
 from functools import partial
 import argparse
@@ -288,7 +296,7 @@ body = Path(sys.argv[1]).read_text()
 build = lambda run: [sys.executable, "-c", body, str(run.folder), sys.argv[2]]
 runner.run_all = partial(runner.run_all, build_command=build, need_data=lambda runs: None)
 parser = argparse.ArgumentParser()
-cli_bench.add_bench_parsers(parser.add_subparsers())
+command.add(parser.add_subparsers())
 arguments = parser.parse_args(sys.argv[3:])
 sys.exit(arguments.handler(arguments))
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from retrieval_bench.cli_data import add_data_parser
+from retrieval_bench.commands import data
 from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.base import RetrievalDataset
 
@@ -114,7 +114,7 @@ def test_fingerprints_of_the_originals_do_not_move(read):
 @pytest.mark.parametrize("name", ["cub", "cars196", "inshop"])
 def test_the_command_prints_what_was_read_beside_what_was_published(name, shared, capsys):
     parser = argparse.ArgumentParser()
-    add_data_parser(parser.add_subparsers())
+    data.add(parser.add_subparsers())
     args = parser.parse_args(["data", "info", name, "--root", str(shared / "annotations" / name), "--json"])
     assert args.handler(args) == 0
     facts: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -6,19 +6,14 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer, seed_everything
+from trainers import BARE
 
 from retrieval_bench.datamodules import CubDataModule
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.triplet import TripletLoss
-from retrieval_bench.methods import AdaptiveTriplet
+from retrieval_bench.methods import AdaptiveTriplet, adaptive_triplet
 from retrieval_bench.methods.cached_features import CachedFeatures
 from retrieval_bench.nn.hashing import unpack_bits
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory) -> Path:
-    return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")
 
 
 def make(**options) -> AdaptiveTriplet:
@@ -31,16 +26,10 @@ def trainer(folder: Path, epochs: int, *callbacks: Callback, **options) -> Train
     return Trainer(
         default_root_dir=folder,
         max_epochs=epochs,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         limit_val_batches=0,
         log_every_n_steps=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
         callbacks=list(callbacks),
+        **BARE,
         **options,
     )
 
@@ -174,7 +163,7 @@ def test_the_mean_gap_of_hard_triplets_grows(miniature, tmp_path, monkeypatch):
     chance = torch.Generator().manual_seed(0)
     blobs = torch.randn(20, 512, generator=chance)[label] + torch.randn(120, 512, generator=chance)
     cached = CachedFeatures(blobs, torch.arange(120), label)
-    monkeypatch.setattr(AdaptiveTriplet, "_cache_features", lambda self, data: cached)
+    monkeypatch.setattr(adaptive_triplet, "cache_features", lambda *_: cached)
     gaps = [x["train/gap"] for x in fit(make(first_phase_epochs=0, curve_every=0), miniature, tmp_path, 30).logged]
     assert np.mean(gaps[-3:]) > np.mean(gaps[:3]) + 0.5
 

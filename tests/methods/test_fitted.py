@@ -7,11 +7,9 @@ import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
 from torch.nn.functional import normalize
+from trainers import BARE
 
 from retrieval_bench.datamodules import CubDataModule
-from retrieval_bench.datasets import dataset_class
-from retrieval_bench.datasets.miniature import synthesize
-from retrieval_bench.datasets.subset import cut_subset
 from retrieval_bench.methods import RMAC, ClusterMAC, GlobalPooling
 from retrieval_bench.methods.fitted import FittedMethod
 from retrieval_bench.training.checkpoints import load_method
@@ -25,14 +23,6 @@ METHODS = {
 }
 
 
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory) -> Path:
-    """24 pictures, half of them to train on."""
-    folder = tmp_path_factory.mktemp("data")
-    whole = dataset_class("cub")(synthesize("cub", folder / "whole"))
-    return cut_subset(whole, folder / "cub", classes=6, images_per_class=4)
-
-
 def fit(name: str, birds: Path, folder: Path, devices: int = 1) -> tuple[FittedMethod, CubDataModule, Trainer]:
     seed_everything(0, verbose=False)
     method = METHODS[name]()
@@ -42,13 +32,7 @@ def fit(name: str, birds: Path, folder: Path, devices: int = 1) -> tuple[FittedM
         devices=devices,
         strategy="ddp" if devices == 2 else "auto",
         max_epochs=3,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
+        **BARE,
     )
     trainer.fit(method, datamodule=data)
     return method, data, trainer

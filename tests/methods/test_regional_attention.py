@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
+from trainers import BARE
 
 from retrieval_bench.datamodules import CubDataModule
-from retrieval_bench.datasets import dataset_class
-from retrieval_bench.datasets.miniature import synthesize
-from retrieval_bench.datasets.subset import cut_subset
 from retrieval_bench.methods import RMAC, RegionalAttention
 from retrieval_bench.nn.regions import max_regions
 from retrieval_bench.retrieval.descriptors import Descriptors
@@ -123,29 +121,11 @@ def test_what_is_no_value_of_an_option_is_refused(options, message):
         method(**options)
 
 
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory) -> Path:
-    """24 pictures, half of them to train on."""
-    folder = tmp_path_factory.mktemp("data")
-    whole = dataset_class("cub")(synthesize("cub", folder / "whole"))
-    return cut_subset(whole, folder / "cub", classes=6, images_per_class=4)
-
-
 def fit(birds: Path, folder: Path, **options) -> tuple[RegionalAttention, CubDataModule, Trainer]:
     seed_everything(0, verbose=False)
     made = method(whiten=True, max_side=96, fit_side=64, **options)
     data = CubDataModule(birds, num_workers=0, eval_batch_size=5)
-    trainer = Trainer(
-        default_root_dir=folder,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        max_epochs=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-    )
+    trainer = Trainer(default_root_dir=folder, max_epochs=1, **BARE)
     trainer.fit(made, datamodule=data)
     return made, data, trainer
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Trainer, seed_everything
+from trainers import BARE
 
 from retrieval_bench.datamodules import ImageNetDataModule
 from retrieval_bench.datasets.miniature import synthesize
@@ -31,20 +32,7 @@ def pictures(tmp_path_factory) -> Path:
 
 
 def trainer(folder: Path, **options) -> Trainer:
-    return Trainer(
-        default_root_dir=folder,
-        **{
-            "accelerator": "cpu",
-            "use_distributed_sampler": False,
-            "num_sanity_val_steps": 0,
-            "limit_val_batches": 0,
-            "logger": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "enable_checkpointing": False,
-            **options,
-        },
-    )
+    return Trainer(default_root_dir=folder, **{**BARE, "limit_val_batches": 0, **options})
 
 
 def batch_of(count: int) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Callback, seed_everything
+from trainers import QUIET, Killed
 
 from retrieval_bench.bench.results import read_result
 from retrieval_bench.datamodules import ImageNetDataModule
@@ -12,10 +13,6 @@ from retrieval_bench.methods import RegionalAttentionTraining
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
 SMALL = {"backbone": "resnet18", "weights": "none", "resize": 32, "crop": 32}
-
-
-class Killed(BaseException):
-    """Ends a run between two steps."""
 
 
 class KillIn(Callback):
@@ -38,14 +35,10 @@ def benchmark(folder, pictures, callbacks=(), **options) -> int:
         max_epochs=3,
         limit_train_batches=8,
         accumulate_grad_batches=4,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         check_val_every_n_epoch=1,
         log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=list(callbacks),
+        **QUIET,
     )
     method = RegionalAttentionTraining(num_classes=20, **SMALL, **options)
     trainer.benchmark(method, ImageNetDataModule(pictures, batch_size=4, num_workers=0))

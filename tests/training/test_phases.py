@@ -6,25 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Callback, seed_everything
+from pytorch_lightning import seed_everything
+from trainers import QUIET, KillAt, Killed, Steps
 
 from retrieval_bench.bench.results import read_result
 from retrieval_bench.datamodules import CubDataModule
 from retrieval_bench.methods import AdaptiveTriplet
 from retrieval_bench.training.trainer import BenchmarkTrainer
-
-
-class Killed(BaseException):
-    """Ends a run between two steps."""
-
-
-class KillAt(Callback):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_end(self, trainer, *args) -> None:
-        if trainer.global_step == self.step:
-            raise Killed
 
 
 def benchmark(
@@ -57,27 +45,15 @@ def benchmark(
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
         max_epochs=-1,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         check_val_every_n_epoch=10,
         log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=[KillAt(kill_at), steps],
+        **QUIET,
     )
     options = {"backbone": "squeezenet1_0", "first_phase_epochs": 2, "bits": bits}
     trainer.resolved_config = {"model": {"init_args": options}, "data": {}, "trainer": {}}
     trainer.benchmark(method, CubDataModule(data, protocol="hashing", batch_size=40 // devices, num_workers=0))
     return method, steps.count
-
-
-class Steps(Callback):
-    def __init__(self) -> None:
-        self.count = 0
-
-    def on_train_batch_end(self, *args) -> None:
-        self.count += 1
 
 
 def network(folder: Path) -> dict[str, torch.Tensor]:

@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 import torch
 from method_cases import CASES
-from pytorch_lightning import Callback, seed_everything
+from pytorch_lightning import seed_everything
+from trainers import QUIET, KillAt, Killed, Steps
 
 from retrieval_bench import methods
 from retrieval_bench.bench.results import read_result
 from retrieval_bench.datamodules import CubDataModule
 from retrieval_bench.training.resume import AtomicCheckpointIO, RandomState, TrainingTime
 from retrieval_bench.training.trainer import BenchmarkTrainer
-
-
-class Killed(BaseException):
-    """Ends a run between two steps; a real kill is in test_kill."""
 
 
 class Restless(methods.ABIR):
@@ -39,31 +36,6 @@ FITTED = sorted(name for name, make in CASES.items() if not make().configure_opt
 TRAINED = sorted(CASES.keys() - FITTED)
 
 
-class Steps(Callback):
-    """Counts the steps of one piece of a run."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def on_train_batch_end(self, *args) -> None:
-        self.count += 1
-
-
-class KillAt(Callback):
-    """At the end of a step; at step 0 before the test."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_end(self, trainer, *args) -> None:
-        if trainer.global_step == self.step:
-            raise Killed
-
-    def on_test_start(self, *args) -> None:
-        if self.step == 0:
-            raise Killed
-
-
 def benchmark(folder: Path, data: Path, name: str, workers: int = 0, kill_at: int | None = None) -> int:
     """Make a run, or go on with it; returns how many steps it took."""
     steps = Steps()
@@ -72,14 +44,10 @@ def benchmark(folder: Path, data: Path, name: str, workers: int = 0, kill_at: in
     trainer = BenchmarkTrainer(
         run_dir=str(folder),
         max_steps=8,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         check_val_every_n_epoch=1,
         log_every_n_steps=1,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=[steps] if kill_at is None else [KillAt(kill_at)],
+        **QUIET,
     )
     # 120 training images in batches of 40: three steps an epoch.
     module = CubDataModule(data, classes_per_batch=8, images_per_class=5, num_workers=workers)
@@ -161,19 +129,19 @@ def test_training_time_adds_up_over_the_pieces(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("retrieval_bench.training.resume.time.perf_counter", lambda: now[0])
     clock = TrainingTime()
-    clock.on_train_epoch_start(None, None)
+    clock.on_fit_start(None, None)
     now[0] = 5.0
-    assert clock.state_dict() == {"seconds": 5.0}  # a checkpoint within the epoch
+    assert clock.state_dict() == {"seconds": 5.0}  # a checkpoint on the way
     now[0] = 7.0
     clock.on_validation_start(None, None)
     now[0] = 90.0
-    clock.on_validation_end(SimpleNamespace(state=SimpleNamespace(fn="fit"), sanity_checking=False), None)
+    clock.on_validation_end(SimpleNamespace(state=SimpleNamespace(fn="fit")), None)
     now[0] = 100.0
-    clock.on_train_epoch_end(None, None)
+    clock.on_fit_end(None, None)
     assert clock.state_dict() == {"seconds": 17.0}
     resumed = TrainingTime()
     resumed.load_state_dict({"seconds": 7.0})
-    resumed.on_train_epoch_start(None, None)
+    resumed.on_fit_start(None, None)
     now[0] = 103.0
-    resumed.on_train_epoch_end(None, None)
+    resumed.on_fit_end(None, None)
     assert resumed.seconds == 10.0

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from retrieval_bench.cli_data import add_data_parser
+from retrieval_bench.commands import data
 from retrieval_bench.datasets import DATASETS
 from retrieval_bench.datasets.errors import DataError, DatasetNotFoundError
 
@@ -18,7 +18,7 @@ COMMANDS = ("list", "info", "download", "verify", "synthesize", "subset")
 
 def parse(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="retrieval-bench")
-    add_data_parser(parser.add_subparsers(required=True))
+    data.add(parser.add_subparsers(required=True))
     return parser.parse_args(["data", *words])
 
 
@@ -266,9 +266,9 @@ def test_every_help_text_has_an_example_that_parses(command, capsys):
 def test_commands_answer_without_torch_and_its_friends(words, sop):
     code = (
         "import argparse, sys\n"
-        "from retrieval_bench.cli_data import add_data_parser\n"
+        "from retrieval_bench.commands import data\n"
         "parser = argparse.ArgumentParser()\n"
-        "add_data_parser(parser.add_subparsers())\n"
+        "data.add(parser.add_subparsers())\n"
         "try:\n"
         "    args = parser.parse_args(['data', *sys.argv[1:]])\n"
         "    args.handler(args)\n"

@@ -1,0 +1,57 @@
+"""What the parsers of several commands share."""
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+from retrieval_bench.datasets import DATASETS
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def command(commands: Subparsers, name: str, *, help: str, description: str, example: str) -> argparse.ArgumentParser:
+    """Add a command whose help ends with an example.
+
+    Args:
+        commands: Where to add it.
+        name: What the user types.
+        help: Its line in the list of commands.
+        description: What it does, in whole sentences.
+        example: A line that can be typed as it stands.
+    """
+    return commands.add_parser(name, help=help, description=description, epilog=f"example: {example}")
+
+
+def add_name(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Add ``NAME``, a data set.
+
+    Args:
+        parser: Where to add it.
+        more: What else it may be, for the help.
+    """
+    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(DATASETS)} {more}".strip())
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Add ``--root``, the folder of one data set."""
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="the data set's folder (default: data/NAME, or NAME inside RETRIEVAL_BENCH_DATA)",
+    )
+
+
+def chosen_root(options: argparse.Namespace) -> Path:
+    """The folder that ``--root`` names, or the usual one of the data set ``name``."""
+    from retrieval_bench.datasets.base import default_root
+
+    root: Path | None = options.root
+    return root if root is not None else default_root(options.name)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1, for ``type=``."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
