@@ -49,7 +49,8 @@ def latex(page: Page, base: Path) -> str:
 def _tex_table(table: Table) -> str:
     def marked(part: Cell | Column, text: str) -> str:
         marks = table.marks(part)
-        return tex(text) + (f"\\textsuperscript{{{','.join(map(str, marks))}}}" if marks else "")
+        written = f"\\textbf{{{tex(text)}}}" if isinstance(part, Cell) and part.strong else tex(text)
+        return written + (f"\\textsuperscript{{{','.join(map(str, marks))}}}" if marks else "")
 
     # Links are what a printed page cannot carry.
     kept = [i for i in range(len(table.columns)) if not table.only_links(i)]

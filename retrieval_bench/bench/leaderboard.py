@@ -1,9 +1,11 @@
 """Leaderboards: for each data set and way of measuring, all settings side by side. Generated, never typed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from retrieval_bench.bench.facts import DatasetFacts, dataset_facts
+from retrieval_bench.bench.noise import NOISE, Standing, standings
 from retrieval_bench.bench.papers import Paper, printed_value
 from retrieval_bench.bench.results import Result
 from retrieval_bench.bench.suite import Suite
@@ -17,10 +19,16 @@ Ways = tuple[str | None, ...]
 
 _COSTS: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "parameters": ("parameters (M)", lambda value: number(None if value is None else value / 1e6, 1)),
+    "gmac_per_image": ("GMAC/image", magnitude),
     "bytes_per_image": ("bytes/image", magnitude),
     "ms_per_query": ("ms/query", magnitude),
     "images_per_second": ("images/s", magnitude),
     "training_seconds": ("training", duration),
+    "peak_memory_mib": ("memory (GiB)", lambda value: number(None if value is None else value / 1024, 1)),
+}
+_COST_NOTES = {
+    "images_per_second": ("described by one process, decoding not counted",),
+    "peak_memory_mib": ("the most that a run took of the GPU, or of the host's memory where there is none",),
 }
 
 
@@ -59,13 +67,18 @@ def leaderboard(
         BenchError: If one run is there twice.
     """
     gathered = boards(results, suites)
-    tables = tuple(_table(board, papers, facts(board.protocol.dataset)) for board in gathered)
-    records = tuple(r for board in gathered for r in _records(board, papers, facts(board.protocol.dataset)))
+    tables, records = [], []
+    for board in gathered:
+        known, found = facts(board.protocol.dataset), standings(board)
+        tables.append(_table(board, found, papers, known))
+        records += _records(board, found, papers, known)
     about = (
-        "Percentages; mean ± sample standard deviation over seeds, last checkpoint. "
-        "— is missing: a setting without all its seeds has no mean.",
+        "Percentages; mean ± sample standard deviation over seeds, last checkpoint; the best by the main metric is "
+        "bold. — is missing: a setting without all its seeds has no mean.",
     )
-    return Page(title, about if tables else ("There are no results yet.",), tables, records=records, fields=FIELDS)
+    if not tables:
+        about = ("There are no results yet.",)
+    return Page(title, about, tuple(tables), records=tuple(records), fields=FIELDS)
 
 
 def heading(protocol: Protocol, facts: DatasetFacts | None) -> str:
@@ -92,7 +105,9 @@ def describe(protocol: Protocol) -> str:
     return ", ".join(fact for fact in facts if fact) + "."
 
 
-def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None) -> Table:
+def _table(
+    board: Board, found: Sequence[Standing | None], papers: Mapping[str, Paper], facts: DatasetFacts | None
+) -> Table:
     main = board.protocol.main_metric
     ways = published_ways(board.protocol, facts)
     about = [describe(board.protocol)]
@@ -104,7 +119,7 @@ def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None
     ]
     if several:
         columns.append((Column("suite", number=False), lambda row: Cell(row.suite)))
-    columns += [(Column(metric_label(key)), _metric(key)) for key in board.metrics]
+    columns += [(Column(metric_label(key), key=key), _metric(key)) for key in board.metrics]
     label = metric_label(main)
     if any(row.metric(main, "before") for row in board.rows):
         head = Column(f"{label} before", notes=("of the network before anything was fitted",))
@@ -116,16 +131,19 @@ def _table(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None
         columns += [
             (
                 Column(f"{label} in the paper"),
-                lambda row: Cell(number(_percent(_printed(row, board, papers, ways)), 1)),
+                lambda row: _percentage(_printed(row, board, papers, ways), number),
             ),
-            (Column("Δ"), lambda row: Cell(signed(_percent(_difference(row, board, papers, ways)), 1))),
+            (Column("Δ"), lambda row: _percentage(_difference(row, board, papers, ways), signed)),
         ]
     for name, (head_text, write) in _COSTS.items():
         if any(row.cost(name) is not None for row in board.rows):
-            columns.append((Column(head_text), _cost(name, write)))
+            columns.append((Column(head_text, key=name, notes=_COST_NOTES.get(name, ())), _cost(name, write)))
     columns.append((Column("seeds"), _seeds))
     columns.append((Column("results", number=False), _links))
-    rows = tuple(tuple(cell(row) for _, cell in columns) for row in board.rows)
+    rows = tuple(
+        tuple(_marked(cell(row), standing) if column.key == main else cell(row) for column, cell in columns)
+        for row, standing in zip(board.rows, found, strict=True)
+    )
     return Table(heading(board.protocol, facts), tuple(about), tuple(c for c, _ in columns), rows, _made_on(board))
 
 
@@ -143,12 +161,18 @@ def published_ways(protocol: Protocol, facts: DatasetFacts | None) -> Ways:
 
 
 def _name(row: Row, main: str) -> Cell:
-    return Cell(row.setting, notes=(*row.gaps(main), *row.notes()))
+    return Cell(f"{row.setting} (guest)" if row.guest else row.setting, notes=(*row.gaps(main), *row.notes()))
+
+
+def _marked(cell: Cell, standing: Standing | None) -> Cell:
+    """A cell of the main metric, telling the best and what cannot be told from it."""
+    notes = (*cell.notes, NOISE) if standing == "noise" else cell.notes
+    return replace(cell, notes=notes, strong=standing == "best")
 
 
 def _seeds(row: Row) -> Cell:
     there, expected = len(row.seeds), len(row.expected)
-    return Cell(str(there) if there == expected else f"{there} of {expected}")
+    return Cell(str(there) if there == expected else f"{there} of {expected}", value=there)
 
 
 def _links(row: Row) -> Cell:
@@ -159,13 +183,17 @@ def _links(row: Row) -> Cell:
 def _metric(key: str, part: str = "metrics") -> Callable[[Row], Cell]:
     def write(row: Row) -> Cell:
         value = row.metric(key, part)
-        return Cell(spread(100 * value.mean, _percent(value.std), 1) if value else Cell().text)
+        return Cell(spread(100 * value.mean, _percent(value.std), 1), value=value.mean) if value else Cell()
 
     return write
 
 
+def _percentage(fraction: float | None, write: Callable[[float | None, int], str]) -> Cell:
+    return Cell(write(_percent(fraction), 1), value=fraction)
+
+
 def _cost(name: str, write: Callable[[float | None], str]) -> Callable[[Row], Cell]:
-    return lambda row: Cell(write(row.cost(name)))
+    return lambda row: Cell(write(row.cost(name)), value=row.cost(name))
 
 
 def _percent(fraction: float | None) -> float | None:
@@ -176,7 +204,7 @@ def _printed(
     row: Row, board: Board, papers: Mapping[str, Paper], ways: Ways, metric: str | None = None
 ) -> float | None:
     """The paper's own number for a row, as a fraction; the main metric unless another one is named."""
-    paper = papers.get(row.method)
+    paper = None if row.guest else papers.get(row.method)
     key = metric or board.protocol.main_metric
     return printed_value(paper, (row.method, row.variant), board.protocol.dataset, key, ways) if paper else None
 
@@ -190,7 +218,7 @@ def _made_on(board: Board) -> tuple[str, ...]:
     """Which machines and which code made a board's numbers."""
     found = []
     for row in board.rows:
-        for result in row.counted:
+        for result in () if row.guest else row.counted:
             machine = ", ".join(
                 [
                     str(result.hardware.get("processor", "unknown processor")),
@@ -206,10 +234,12 @@ def _made_on(board: Board) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _records(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | None) -> list[Record]:
+def _records(
+    board: Board, found: Sequence[Standing | None], papers: Mapping[str, Paper], facts: DatasetFacts | None
+) -> list[Record]:
     ways = published_ways(board.protocol, facts)
     records: list[Record] = []
-    for row in board.rows:
+    for row, standing in zip(board.rows, found, strict=True):
         for key in board.metrics:
             value, before, best = (row.metric(key, part) for part in ("metrics", "before", "best"))
             paper = _printed(row, board, papers, ways, key)
@@ -225,6 +255,7 @@ def _records(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | No
                     "metric": key,
                     "mean": _mean(value),
                     "std": value.std if value else None,
+                    "against_best": standing if key == board.protocol.main_metric else None,
                     "seeds": len(row.seeds),
                     "expected_seeds": len(row.expected),
                     "before": _mean(before),
@@ -238,8 +269,8 @@ def _records(board: Board, papers: Mapping[str, Paper], facts: DatasetFacts | No
 
 
 FIELDS = (
-    *("dataset", "protocol", "fingerprint", "edition", "suite", "method", "variant", "metric", "mean", "std", "seeds"),
-    *("expected_seeds", "before", "best_on_test", "paper", "difference", *_COSTS),
+    *("dataset", "protocol", "fingerprint", "edition", "suite", "method", "variant", "metric", "mean", "std"),
+    *("against_best", "seeds", "expected_seeds", "before", "best_on_test", "paper", "difference", *_COSTS),
 )
 """The names in every record, in their order."""
 

@@ -40,7 +40,8 @@ def _md_table(table: Table, base: Path, links: dict[str, str]) -> str:
             # Addresses stand below the tables, so that the columns stay narrow.
             label = links.setdefault(relative(target, base), f"r{len(links) + 1}")
             shown.append(f"[{_md(text)}][{label}]")
-        return " ".join([_md(part.text), *shown] if part.text else shown) + _raised(table, part)
+        text = f"**{_md(part.text)}**" if part.strong else _md(part.text)
+        return " ".join([text, *shown] if part.text else shown) + _raised(table, part)
 
     heads = [_md(column.head) + _raised(table, column) for column in table.columns]
     rows = [[cell(part) for part in row] for row in table.rows]

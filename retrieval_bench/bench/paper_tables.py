@@ -46,7 +46,7 @@ def paper_page(
     ours: dict[tuple[str, str | None, str, str | None], list[Row]] = {}
     for board in boards(results, suites):
         for way in published_ways(board.protocol, facts(board.protocol.dataset)):
-            for row in board.rows:
+            for row in (row for row in board.rows if not row.guest):
                 ours.setdefault((board.protocol.dataset, way, row.method, row.variant), []).append(row)
     info = paper.paper
     source = ", ".join(filter(None, [info.authors, info.venue, str(info.year), info.doi and f"doi {info.doi}"]))
@@ -160,7 +160,7 @@ def _printed_cell(paper: Paper, table: PaperTable, row: PaperRow, column: PaperC
         raw = row.ocr_raw.get(column.dataset or "")
         trust = paper.ocr.get("confidence", {}).get(row.label) if "ocr" in flag else None
         notes.append(flag + (f', read as "{raw}"' if raw else "") + (f" (confidence: {trust})" if trust else ""))
-    return Cell(number(row.values[column.id], table.places), tuple(notes))
+    return Cell(number(row.values[column.id], table.places), tuple(notes), value=row.values[column.id])
 
 
 def _our_rows(paper: Paper, table: PaperTable, row: PaperRow, beside: int, ours: Ours) -> list[tuple[Cell, ...]]:

@@ -14,6 +14,8 @@ from retrieval_bench.bench.words import metric_label
 from retrieval_bench.retrieval.protocol import Protocol
 
 EARLIER = "made with an earlier configuration"
+GUESTS = "guests"
+"""The suite of descriptors that were made elsewhere and scored here."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Row:
     def setting(self) -> str:
         """The method and its variant in one word."""
         return f"{self.method}-{self.variant}" if self.variant else self.method
+
+    @property
+    def guest(self) -> bool:
+        """Whether its descriptors were made elsewhere."""
+        return self.suite == GUESTS
 
     @property
     def seeds(self) -> list[int]:

@@ -11,20 +11,26 @@ from retrieval_bench.bench.words import MISSING
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell; its notes become numbered footnotes, its links lead to result files."""
+    """A cell; its notes become numbered footnotes, its links lead to result files, its value is what it is sorted by.
+
+    What stands out, such as the best of a column, is strong.
+    """
 
     text: str = MISSING
     notes: tuple[str, ...] = ()
     links: tuple[tuple[str, Path], ...] = ()
+    value: float | None = None
+    strong: bool = False
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's head; numbers stand flush right."""
+    """A column's head; numbers stand flush right. The key is that of the metric or the cost in it, if it is one."""
 
     head: str
     number: bool = True
     notes: tuple[str, ...] = ()
+    key: str | None = None
 
 
 @dataclass(frozen=True)

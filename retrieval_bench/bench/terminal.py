@@ -51,4 +51,5 @@ def show_table(table: Table, console: Console) -> None:
 
 
 def _marked(table: Table, part: Cell | Column, text: str) -> str:
-    return " ".join(filter(None, [escape(text), superscript(table.marks(part))]))
+    written = f"[bold]{escape(text)}[/]" if isinstance(part, Cell) and part.strong else escape(text)
+    return " ".join(filter(None, [written, superscript(table.marks(part))]))

@@ -51,7 +51,10 @@ def _html_table(table: Table, base: Path, name: str) -> list[str]:
     def marked(part: Cell | Column, text: str) -> str:
         marks = table.marks(part)
         notes = ", ".join(f'<a href="#{name}-{n}">{n}</a>' for n in marks)
-        return html.escape(text) + (f"<sup>{notes}</sup>" if marks else "")
+        written = html.escape(text)
+        if isinstance(part, Cell) and part.strong:
+            written = f"<strong>{written}</strong>"
+        return written + (f"<sup>{notes}</sup>" if marks else "")
 
     def cell(part: Cell) -> str:
         links = " ".join(

@@ -144,7 +144,7 @@ def test_hints_in_the_text_are_footnotes(page):
 
 
 def test_fractions_stay_fractions(make_result, protocol):
-    way = protocol("paris6k", metrics=("map_oxford",), main_metric="map_oxford")
+    way = protocol("paris6k", name="crop-x", metrics=("map_oxford",), main_metric="map_oxford")
     run = RunId(suite="tiny", dataset="paris6k", method="udq", variant="final_bfr", seed=0)
     ours = replace(make_result(), run=run, protocol=way, metrics={"map_oxford": 0.8876})
     made = paper_page(PAPERS["udq"], {Path("result.json"): ours}, facts=lambda name: DatasetFacts(name, way))
