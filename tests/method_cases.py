@@ -41,6 +41,7 @@ CASES: dict[str, Callable[[], RetrievalMethod]] = {
         subspaces=2,
         codewords=4,
         rounds=1,
+        train_backbone=False,
     ),
 }
 

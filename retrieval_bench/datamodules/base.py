@@ -23,6 +23,7 @@ from retrieval_bench.datamodules.images import (
     collate,
     picture_shapes,
 )
+from retrieval_bench.datamodules.proposals import ProposedImages, wanted_proposals
 from retrieval_bench.datamodules.samplers import (
     ClassBalancedBatchSampler,
     IntArray,
@@ -35,6 +36,7 @@ from retrieval_bench.datasets.base import RetrievalDataset, default_root
 from retrieval_bench.datasets.errors import DatasetNotFoundError
 from retrieval_bench.datasets.images import image_size
 from retrieval_bench.datasets.miniature import synthesize
+from retrieval_bench.datasets.proposals import TableProposals
 from retrieval_bench.datasets.table import SampleTable
 from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import Preprocessing, normalize
@@ -49,7 +51,8 @@ class RetrievalDataModule(LightningDataModule):
     int64, and, if the table has boxes, ``box (B, 4)`` float32: x1, y1, x2, y2 in pixels of ``image``. Loaders give
     uint8 images; they become float32 on the device. In training the labels count from 0 to ``num_classes - 1``; in
     evaluation they are the table's. Where the protocol crops the activations of queries, ``window (B, 4)`` is the part
-    of the picture that counts, in the same pixels; the whole picture for all that are no queries.
+    of the picture that counts, in the same pixels; the whole picture for all that are no queries. Where the method
+    asks for region proposals, ``proposals (B, R, 4)`` float32 are those of whole pictures, in the same pixels.
 
     Attributes:
         dataset_class: The data set of a subclass.
@@ -155,6 +158,11 @@ class RetrievalDataModule(LightningDataModule):
         """Rows of the gallery, without pictures that are there only to distract."""
         return self.table.rows("gallery")
 
+    @cached_property
+    def proposals(self) -> TableProposals | None:
+        """The region proposals of every row, if the method asks for them."""
+        return wanted_proposals(self.dataset, self._recipe())
+
     def original_boxes(self, boxes: Tensor, image: Tensor) -> Tensor:
         """Carry boxes of pictures that are not cropped back to the original images.
 
@@ -192,12 +200,18 @@ class RetrievalDataModule(LightningDataModule):
         own: Iterable[Batch] | None = method.training_batches() if hasattr(method, "training_batches") else None
         if own is not None:
             return own
-        sampler = self._training_sampler()
-        if self.trainer is not None:
-            # Workers fetch their first batches before Lightning tells the epoch of a resumed run.
-            current = self.trainer.fit_loop.epoch_progress.current
-            sampler.set_epoch(current.processed)  # type: ignore[attr-defined]  # annotated with its base class
-        return self._loader(self._training_images(), batch_sampler=sampler)
+        return self._shuffled_loader(self._training_images(), self._training_sampler())
+
+    def shuffled_dataloader(self, rows: IntArray) -> DataLoader[Batch]:
+        """Some pictures to train on, whatever their role, one by one, in an order drawn anew each epoch.
+
+        Args:
+            rows: Which rows of the table.
+        """
+        rank, world_size = self._place()
+        sampler = ShuffledBatchSampler(rows, 1, seed=self.seed, rank=rank, world_size=world_size)
+        images = TrainingImages(self._source(), self.table.label, self._recipe())
+        return self._shuffled_loader(self._with_proposals(images), sampler)
 
     def _training_images(self) -> Dataset[Batch]:
         return TrainingImages(self._source(), self.training_labels, self._recipe())
@@ -290,7 +304,9 @@ class RetrievalDataModule(LightningDataModule):
     def _evaluation_loader(self, source: PictureSource, label: IntArray, rows: IntArray) -> DataLoader[Batch]:
         rank, world_size = self._place()
         recipe = self._recipe()
-        images = EvaluationImages(source, label, rows, recipe)
+        images: Dataset[Batch] = EvaluationImages(source, label, rows, recipe)
+        if source is self._pictures:
+            images = self._with_proposals(images)
         if isinstance(source, DecodedPictures) and recipe.crop is None and not isinstance(recipe.resize, tuple):
             shapes = picture_shapes(source, rows)
             by_shape = ShapeBatchSampler(shapes, self.eval_batch_size, rank=rank, world_size=world_size)
@@ -314,6 +330,18 @@ class RetrievalDataModule(LightningDataModule):
         if self.protocol.query_crop == "activations" and "box" in batch:
             batch = {**batch, "window": batch["box"]}
         return {**batch, "image": normalize(batch["image"].contiguous(), self._recipe().family)}
+
+    def _with_proposals(self, images: Dataset[Batch]) -> Dataset[Batch]:
+        return images if self.proposals is None else ProposedImages(images, self.proposals)
+
+    def _shuffled_loader(
+        self, images: Dataset[Batch], sampler: ClassBalancedBatchSampler | ShuffledBatchSampler
+    ) -> DataLoader[Batch]:
+        if self.trainer is not None:
+            # Workers fetch their first batches before Lightning tells the epoch of a resumed run.
+            current: Any = self.trainer.fit_loop.epoch_progress.current  # annotated with its base class
+            sampler.set_epoch(current.processed)
+        return self._loader(images, batch_sampler=sampler)
 
     def _loader(self, images: Dataset[Batch], **batches: Any) -> DataLoader[Batch]:
         workers = self._workers()

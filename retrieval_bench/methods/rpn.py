@@ -12,6 +12,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import StepLR
 
 from retrieval_bench.methods.base import TrainedNetwork
+from retrieval_bench.nn.backbones import origin
 from retrieval_bench.nn.preprocessing import MinSide, Preprocessing, WeightsFamily
 from retrieval_bench.nn.rpn import ProposalNetwork
 
@@ -32,6 +33,9 @@ class RPN(TrainedNetwork):
 
     Raises:
         OptionError: If an option makes no sense.
+
+    Attributes:
+        learned_from: What it was trained on, in words; empty if it was not.
     """
 
     def __init__(
@@ -51,6 +55,8 @@ class RPN(TrainedNetwork):
         self.preprocessing = Preprocessing(resize=MinSide(min_side, max_side), family=weights_family)
         self.network = ProposalNetwork(backbone, weights, weights_family, anchors=anchors, count=count)
         self.optimizer, self.lr_scheduler = optimizer, lr_scheduler
+        self.trunk_from = origin(weights)
+        self.learned_from = ""
 
     def forward(self, image: Tensor) -> Tensor:
         """Boxes of pictures: ``(B, 3, H, W)`` to ``(B, count, 4)`` in their pixels, the best first."""
@@ -64,3 +70,18 @@ class RPN(TrainedNetwork):
         for name, value in losses.items():
             self.log(f"train/{name}", value)
         return losses["objectness"] + losses["boxes"]
+
+    def on_fit_start(self) -> None:
+        """Say what is learned from."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
+        boxes = f"the boxes in {len(data.table):,} pictures of {data.dataset.name}"
+        self.learned_from = f"{boxes}, on {self.trunk_from}"
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what was learned from beside what was learned."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["learned_from"] = self.learned_from
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        self.learned_from = checkpoint["learned_from"]

@@ -3,22 +3,21 @@
 Jiang, Wu, Jing, Yu, Jia; Neurocomputing, 2019.
 """
 
-from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 from pytorch_lightning.cli import OptimizerCallable
-from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim import SGD
 
 from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.quantization import discriminability, separability
-from retrieval_bench.methods.base import Batch, RetrievalMethod, gather
-from retrieval_bench.methods.udq_parts import CachedRegions, CodewordClassifiers, RegionBatches, first_and_others
-from retrieval_bench.methods.udq_start import balanced_scale, principal_axes
-from retrieval_bench.nn.backbones import Backbone, Tap
+from retrieval_bench.methods.base import Batch
+from retrieval_bench.methods.udq_parts import CodewordClassifiers, first_and_others
+from retrieval_bench.methods.udq_rounds import ClassifierStart, QuantizationRounds
+from retrieval_bench.nn.backbones import Backbone, Tap, origin
 from retrieval_bench.nn.preprocessing import MinSide, Preprocessing, WeightsFamily
 from retrieval_bench.nn.proposals import grid_boxes
 from retrieval_bench.nn.roi import roi_vectors
@@ -26,19 +25,17 @@ from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.localisation import best_boxes, overlap
 from retrieval_bench.retrieval.metrics import FloatArray
 from retrieval_bench.retrieval.quantization import ProductQuantizer
-from retrieval_bench.retrieval.refinement import Refinement, check_refinement, refine
+from retrieval_bench.retrieval.refinement import Refinement, check_refinement
 
-ClassifierStart = Literal["random", "codebook", "kept"]
 _ROWS_AT_ONCE = 2**18
 
 
-class UDQ(RetrievalMethod):
+class UDQ(QuantizationRounds):
     """Codes of region proposals, learned from the searched pictures themselves: quantise, learn the codes, and again.
 
-    The trunk is not trained: regions are described once, and what is learned on top (FC_S, FC_cls) is learned from
-    these vectors. The paper also trains the trunk from its third group of convolutions on, and before that, most
-    likely, on the queries with their boxes and landmarks as classes, which tells it what will be asked; here neither
-    is done, and no label is read. Pictures that only distract are coded, but not learned from.
+    No label of theirs is read. Before all that, the paper most likely trains the trunk on the queries with their boxes
+    and landmarks as classes, which tells it what will be asked; here it does not. Pictures that only distract are
+    coded, but not learned from.
 
     A query is the region of its box in the map of its whole picture: what protocols that crop the activations ask for
     (``crop-x`` of landmarks). The region is the window that the protocol gives, or the whole picture.
@@ -47,11 +44,14 @@ class UDQ(RetrievalMethod):
         backbone: The trunk: ``resnet101`` or ``vgg16`` in the paper (Tables 3 and 4).
         weights: ``imagenet``, ``none``, or the path of a state dict with torchvision's keys.
         weights_family: See ``Preprocessing``.
-        tap: Which of the trunk's maps; of ResNet101 the paper takes the last one and does not say its stride.
+        tap: Which of the trunk's maps; of ResNet101 the paper takes the last one and does not say its stride, which is
+            16 here, as that of VGG16.
         shorter_side: Of pictures, in pixels.
         longest_side: Of pictures, at most.
-        proposals_per_image: Boxes of a grid of several scales and aspects; the paper's 200 come from a region proposal
-            network.
+        proposals: What ``retrieval-bench proposals`` wrote, as in the paper (section 4.1): the file, or a folder with
+            one for each data set, in whose path ``{backbone}`` becomes the trunk's name; ``grid`` for boxes of several
+            scales and aspects, the same in all pictures.
+        proposals_per_image: How many (section 4.2).
         query_region: ``window``, as the protocol says, or ``box``: the table's box, whatever the protocol crops. Such
             numbers stand beside those of no other method.
         dim: Length of a feature; FC_S starts as the PCA to so many directions.
@@ -71,19 +71,20 @@ class UDQ(RetrievalMethod):
         classifier_start: How FC_cls starts each round: ``random``, for codewords have new numbers; ``codebook``, the
             soft assignment to the codewords; ``kept`` where it was, with codebooks that start from the last ones.
         sharpness: Of that soft assignment. Not in the paper.
-        images_per_batch: Pictures in a batch of one process. Not in the paper.
+        train_backbone: Whether all but the trunk's first two groups of convolutions is trained, too, one picture a
+            step and process (section 4.2). Otherwise regions are described once, and FC_S and FC_cls learn from these
+            vectors: much faster.
+        regions_per_step: Proposals of a picture, at most, that a step learns from, drawn anew each epoch, where the
+            trunk is trained. Not in the paper.
+        images_per_batch: Pictures in a batch of one process where it is not; with all their proposals. Not in the
+            paper.
         optimizer: SGD with the paper's rate and the momentum and decay of Faster R-CNN.
 
     Raises:
         OptionError: If an option has none of its values.
-
-    Attributes:
-        learned_from: What codebooks and weights were learned from, in words; empty if nothing was learned.
     """
 
     preprocessing: Preprocessing
-    feature_scale: Tensor
-    centre: Tensor
     unsaved_options: ClassVar[tuple[str, ...]] = ("optimizer",)
 
     def __init__(
@@ -91,9 +92,10 @@ class UDQ(RetrievalMethod):
         backbone: str = "resnet101",
         weights: str = "imagenet",
         weights_family: WeightsFamily = "torchvision",
-        tap: Tap = "last",
+        tap: Tap = "last_at_16",
         shorter_side: int = 600,
         longest_side: int = 1000,
+        proposals: str = "grid",
         proposals_per_image: int = 200,
         query_region: Literal["window", "box"] = "window",
         dim: int = 300,
@@ -110,6 +112,8 @@ class UDQ(RetrievalMethod):
         clusters: int = 1000,
         classifier_start: ClassifierStart = "random",
         sharpness: float = 1.0,
+        train_backbone: bool = True,
+        regions_per_step: int = 64,
         images_per_batch: int = 40,
         optimizer: OptimizerCallable = lambda params: SGD(params, lr=1e-3, momentum=0.9, weight_decay=5e-4),
     ) -> None:
@@ -127,8 +131,21 @@ class UDQ(RetrievalMethod):
                 f"rounds is {rounds} and epochs_per_round {epochs_per_round}: they are at least 0 and 1, and rounds "
                 "null learns nothing"
             )
-        self.preprocessing = Preprocessing(MinSide(shorter_side, longest_side), flip=0, family=weights_family)
+        if min(proposals_per_image, regions_per_step) < 1:
+            raise OptionError(
+                f"proposals_per_image is {proposals_per_image} and regions_per_step {regions_per_step}: both are at "
+                "least 1"
+            )
+        self.preprocessing = Preprocessing(
+            MinSide(shorter_side, longest_side),
+            flip=0,
+            family=weights_family,
+            proposals=None if proposals == "grid" else Path(proposals.replace("{backbone}", backbone)),
+        )
         self.backbone = Backbone(backbone, [tap], weights=weights, family=weights_family).requires_grad_(False)
+        self.trunk_from = origin(weights)
+        if train_backbone:
+            self.backbone.train_last_groups()
         channels = self.backbone.channels(tap)
         if not 1 <= dim <= channels:
             raise OptionError(f"dim is {dim}: the {channels} channels of {backbone}'s map have 1 to {channels}")
@@ -144,10 +161,8 @@ class UDQ(RetrievalMethod):
         self.discriminability_weight, self.scaled = discriminability_weight, feature_scale == "auto"
         self.refinement, self.neighbours, self.clusters = refinement, neighbours, clusters
         self.classifier_start, self.sharpness = classifier_start, sharpness
+        self.train_backbone, self.regions_per_step = train_backbone, regions_per_step
         self.images_per_batch, self.optimizer = images_per_batch, optimizer
-        self.learned_from = ""
-        self._regions: CachedRegions | None = None
-        self._codes: Tensor | None = None
         self.train()
 
     # ---- the network
@@ -159,23 +174,30 @@ class UDQ(RetrievalMethod):
         return features
 
     def region_vectors(self, image: Tensor, boxes: Tensor) -> Tensor:
-        """``(B, R, C)`` unit vectors of the boxes ``(B, R, 4)`` of pictures ``(B, 3, H, W)``."""
+        """``(B, R, C)`` unit vectors of the boxes ``(B, R, 4)`` of pictures ``(B, 3, H, W)``; batch norms stay."""
         mode = self.backbone.training  # given back: Lightning warns of what is not in training mode when it starts
         self.backbone.eval()
-        with torch.no_grad():
-            maps = self.backbone(image)[self.tap]
+        maps = self.backbone(image)[self.tap]
         self.backbone.train(mode)
         return roi_vectors(maps, boxes, self.backbone.stride(self.tap))
 
-    def proposals(self, image: Tensor) -> Tensor:
-        """``(B, R, 4)`` where objects may be in pictures ``(B, 3, H, W)``, in their pixels."""
-        boxes = grid_boxes(image.shape[2], image.shape[3], self.proposals_per_image).to(image.device)
+    def proposals(self, batch: Batch) -> Tensor:
+        """``(B, R, 4)`` where objects may be in the pictures of a batch, in their pixels.
+
+        Where there are more, the best are taken; where there are fewer, they come again from the first on: no least
+        distance changes by that.
+        """
+        image, count = batch["image"], self.proposals_per_image
+        if self.preprocessing.proposals is not None:
+            found = batch["proposals"]
+            return found[:, torch.arange(count, device=found.device) % found.shape[1]]
+        boxes = grid_boxes(image.shape[2], image.shape[3], count).to(image.device)
         return boxes.expand(len(image), *boxes.shape)
 
     def embed(self, batch: Batch) -> Descriptors:
         """Of each picture first the region that it would be as a query, then its proposals, in its own pixels."""
         image = batch["image"]
-        boxes = torch.cat([self._query_box(batch)[:, None], self.proposals(image)], dim=1)
+        boxes = torch.cat([self._query_box(batch)[:, None], self.proposals(batch)], dim=1)
         features = self.feature(self.region_vectors(image, boxes))
         owner = batch["index"].repeat_interleave(boxes.shape[1])
         return Descriptors(features.flatten(0, 1), owner, "euclidean", boxes.flatten(0, 1))
@@ -234,141 +256,18 @@ class UDQ(RetrievalMethod):
 
     # ---- training
 
-    def setup(self, stage: str) -> None:
-        """Say how long to train."""
-        super().setup(stage)
-        if stage == "fit":
-            every = 0 if self.rounds is None else (self.rounds + 1) * self.epochs_per_round
-            given = self.trainer.max_epochs
-            self.trainer.fit_loop.max_epochs = every if given in (None, -1) else min(every, given)
-
-    def fit_statistics(self) -> None:
-        """The first half of module 1: FC_S as PCA, the feature scale, codebooks and codes."""
-        regions = self._cached()
-        if self.trainer.is_global_zero:
-            centre, axes = principal_axes(regions.blocks(), *reversed(self.projection.weight.shape))
-            self.centre.copy_(centre)
-            self.projection.weight.data.copy_(axes)
-            self.projection.bias.data.zero_()
-        self._broadcast(self.centre, self.projection.weight, self.projection.bias)
-        if self.quantize:
-            self._quantize()
-
-    def training_batches(self) -> Iterable[Batch]:
-        """Regions of the gallery and their codes."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        return RegionBatches(
-            self._cached(),
-            self._current_codes,
-            lambda: self.trainer.current_epoch,
-            self.images_per_batch,
-            seed=data.seed,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Both losses of regions and their codes (equation 7); means, where the paper has sums."""
         del batch_idx
-        with torch.autocast(batch["vectors"].device.type, enabled=False):
-            rotated = self.quantizer.rotate(self.feature(batch["vectors"]))
-            separable = separability(self.classifiers(rotated), batch["codes"])
-            discriminable = discriminability(rotated, self.quantizer.decode(batch["codes"]))
+        vectors, codes = self.coded_regions(batch)
+        with torch.autocast(vectors.device.type, enabled=False):
+            rotated = self.quantizer.rotate(self.feature(vectors))
+            separable = separability(self.classifiers(rotated), codes)
+            discriminable = discriminability(rotated, self.quantizer.decode(codes))
             loss = separable + self.discriminability_weight * discriminable
         self.log_dict({"train/separability": separable, "train/discriminability": discriminable, "train/loss": loss})
         return loss
 
-    def on_train_epoch_end(self) -> None:
-        """At the end of a round, and of training, make new codebooks and codes."""
-        epoch, trainer = self.trainer.current_epoch + 1, self.trainer
-        ends = trainer.should_stop or epoch == trainer.max_epochs or trainer.global_step == trainer.max_steps
-        if epoch % self.epochs_per_round == 0 or ends:
-            self._quantize()
-
     def configure_optimizers(self) -> Any:
         """One rate all along."""
         return self.optimizer(self.parameter_groups())
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the codes that are learned: they were made of older features."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["learned_from"] = self.learned_from
-        if self._codes is not None:
-            checkpoint["codes"] = self._codes.cpu()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the codes back."""
-        self.learned_from = checkpoint["learned_from"]
-        if "codes" in checkpoint:
-            self._codes = checkpoint["codes"]
-
-    # ---- rounds
-
-    def _cached(self) -> CachedRegions:
-        if self._regions is None:
-            self._regions = self._describe_regions()
-        return self._regions
-
-    def _current_codes(self) -> Tensor:
-        assert self._codes is not None
-        return self._codes.to(self.device)
-
-    @torch.no_grad()
-    def _describe_regions(self) -> CachedRegions:
-        """Vectors of all proposals of the gallery, without what only distracts."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        rows = data.database_rows
-        self.learned_from = f"the {len(rows):,} searched pictures of {data.dataset.name} themselves, without labels"
-        rank_zero_info(f"describing {self.proposals_per_image} regions of each of {self.learned_from}")
-        shards = []
-        for batch in data.picture_dataloader(rows):
-            prepared = data.prepared(batch, self.device)
-            with self.trainer.precision_plugin.forward_context():
-                vectors = self.region_vectors(prepared["image"], self.proposals(prepared["image"]))
-            owner = prepared["index"].repeat_interleave(vectors.shape[1])
-            shards.append(Descriptors(vectors.flatten(0, 1), owner).cpu())
-        every = Descriptors.merge(gather(shards))
-        vectors = every.data.half().view(-1, self.proposals_per_image, every.data.shape[1])
-        return CachedRegions(vectors.to(self.device), every.image[:: self.proposals_per_image])
-
-    @torch.no_grad()
-    def _quantize(self) -> None:
-        """New codebooks and codes, found by the first process and known to all, and classifiers to learn them."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        regions, again = self._cached(), bool(self.quantizer.fitted)
-        codes = self._fit_codes(data.seed, again=again) if self.trainer.is_global_zero else None
-        codes = self.trainer.strategy.broadcast(codes)
-        assert codes is not None
-        self._codes = codes.view(*regions.vectors.shape[:2], -1)
-        self._broadcast(*self.quantizer.buffers(), self.feature_scale)
-        if again and self.classifier_start == "kept":
-            return
-        if self.classifier_start == "codebook":
-            self.classifiers.start_at_codebooks(self.quantizer.codebooks, self.sharpness)
-        else:
-            chance = torch.Generator().manual_seed(data.seed * 1_000_003 + self.trainer.current_epoch)
-            self.classifiers.start_at_random(chance)
-        for optimizer in self.trainer.optimizers:
-            optimizer.state.clear()  # velocities that belong to other classifiers
-
-    def _fit_codes(self, seed: int, *, again: bool) -> Tensor:
-        """``(n, M)`` the codes of refined features, after codebooks were learned from them."""
-        features = torch.cat([self.feature(block) for block in self._cached().blocks()])
-        refined = refine(features, self.refinement, neighbours=self.neighbours, clusters=self.clusters, seed=seed)
-        warm = again and self.classifier_start == "kept"
-        errors = self.quantizer.fit(refined, rotate=self.rotate, seed=seed, warm_start=warm)
-        codes = self.quantizer.encode(refined)
-        rank_zero_info(f"codebooks: squared error {errors[-1]:.4g} of {float(refined.square().sum(1).mean()):.4g}")
-        if self.scaled and not again:
-            # All that was learned so far grows in proportion.
-            scale = balanced_scale(self.quantizer, features, codes)
-            self.feature_scale.mul_(scale)
-            self.quantizer.codebooks.mul_(scale)
-        return codes.cpu()
-
-    @torch.no_grad()
-    def _broadcast(self, *tensors: Tensor) -> None:
-        """Give all processes the first one's values."""
-        values = self.trainer.strategy.broadcast([tensor.detach().cpu() for tensor in tensors])
-        for tensor, value in zip(tensors, values, strict=True):
-            tensor.copy_(value)

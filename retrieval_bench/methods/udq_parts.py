@@ -1,8 +1,9 @@
 """What UDQ trains on top of its regions, and what it learns from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -113,6 +114,27 @@ class RegionBatches:
         mine = order[self._rank :: self._world][: self._share].to(vectors.device)
         for chosen in torch.split(mine, self._size):
             yield {"vectors": vectors[chosen].flatten(0, 1), "codes": codes[chosen].flatten(0, 1)}
+
+
+def drawn_regions(regions: int, count: int, seed: Sequence[int], images: Sequence[int]) -> Tensor:
+    """Some regions of each picture, the same however pictures come together.
+
+    Args:
+        regions: How many a picture has.
+        count: How many to draw; all where there are not so many.
+        seed: Whole numbers that choose, together with the picture.
+        images: ``(B,)`` rows of the sample table.
+
+    Returns:
+        ``(B, min(count, regions))`` int64, no region twice.
+    """
+    drawn = [np.random.default_rng([*seed, image]).permutation(regions)[:count] for image in images]
+    return torch.from_numpy(np.stack(drawn))
+
+
+def scaled_gradient(x: Tensor, scale: Tensor) -> Tensor:
+    """The same values; gradients that pass are multiplied by a number."""
+    return x.detach() + scale * (x - x.detach())
 
 
 def first_and_others(descriptors: Descriptors) -> tuple[Descriptors, Descriptors]:

@@ -70,6 +70,7 @@ class Preprocessing:
         family: Which convention the pixel values follow: ``torchvision`` (RGB in 0..1, mean and standard deviation of
             ImageNet) or ``caffe`` (BGR in 0..255, mean only).
         boxes: A file of saliency boxes: before all else every picture is cropped to its own. None for whole pictures.
+        proposals: A file of region proposals, or a folder of such files: batches bring every picture's. None for none.
     """
 
     resize: Resize
@@ -77,11 +78,12 @@ class Preprocessing:
     flip: float = 0.5
     family: WeightsFamily = "torchvision"
     boxes: Path | None = None
+    proposals: Path | None = None
 
 
-_RGB_MEAN = (0.485, 0.456, 0.406)
-_RGB_STD = (0.229, 0.224, 0.225)
-_BGR_MEAN = (103.939, 116.779, 123.68)
+RGB_MEAN = (0.485, 0.456, 0.406)
+RGB_STD = (0.229, 0.224, 0.225)
+BGR_MEAN = (103.939, 116.779, 123.68)
 
 
 def normalize(image: Tensor, family: WeightsFamily) -> Tensor:
@@ -95,10 +97,10 @@ def normalize(image: Tensor, family: WeightsFamily) -> Tensor:
         float32 of the same shape, on the same device.
     """
     if family == "caffe":
-        mean = torch.tensor(_BGR_MEAN, device=image.device).view(3, 1, 1)
+        mean = torch.tensor(BGR_MEAN, device=image.device).view(3, 1, 1)
         return image.flip(-3).float() - mean
-    mean = torch.tensor(_RGB_MEAN, device=image.device).view(3, 1, 1)
-    std = torch.tensor(_RGB_STD, device=image.device).view(3, 1, 1)
+    mean = torch.tensor(RGB_MEAN, device=image.device).view(3, 1, 1)
+    std = torch.tensor(RGB_STD, device=image.device).view(3, 1, 1)
     return (image.float() / 255 - mean) / std
 
 
@@ -113,7 +115,7 @@ def denormalize(image: Tensor, family: WeightsFamily) -> Tensor:
         float32 of the same shape: RGB from 0 to 255.
     """
     if family == "caffe":
-        return (image.float() + torch.tensor(_BGR_MEAN, device=image.device).view(3, 1, 1)).flip(-3)
-    mean = torch.tensor(_RGB_MEAN, device=image.device).view(3, 1, 1)
-    std = torch.tensor(_RGB_STD, device=image.device).view(3, 1, 1)
+        return (image.float() + torch.tensor(BGR_MEAN, device=image.device).view(3, 1, 1)).flip(-3)
+    mean = torch.tensor(RGB_MEAN, device=image.device).view(3, 1, 1)
+    std = torch.tensor(RGB_STD, device=image.device).view(3, 1, 1)
     return (image.float() * std + mean) * 255

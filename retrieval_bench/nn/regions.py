@@ -118,7 +118,7 @@ def max_regions(x: Tensor, regions: tuple[Region, ...]) -> Tensor:
     # First of rows, then of columns: the 70 regions of five levels share 15 spans of rows and 20 of columns.
     rows, columns = (sorted(set(spans)) for spans in ([r[1::2] for r in regions], [r[::2] for r in regions]))
     down = torch.stack([cells[:, y : y + height].amax(1) for y, height in rows], 1)
-    found = x.new_empty(len(x), len(regions), x.shape[1])
+    found = x.new_empty(x.shape[0], len(regions), x.shape[1])
     for left, width in columns:
         mine = [i for i, r in enumerate(regions) if (r.x, r.width) == (left, width)]
         place = [rows.index((regions[i].y, regions[i].height)) for i in mine]

@@ -23,7 +23,7 @@ def roi_vectors(maps: Tensor, boxes: Tensor, stride: int) -> Tensor:
 
     size = torch.tensor([maps.shape[3], maps.shape[2]] * 2, device=maps.device) * stride
     inside = boxes.to(maps.device, torch.float32).clamp(min=0).minimum(size)
-    owner = torch.arange(len(maps), device=maps.device, dtype=torch.float32).repeat_interleave(boxes.shape[1])
-    regions = torch.cat([owner[:, None], inside.flatten(0, 1)], dim=1)
+    owner = torch.arange(maps.shape[0], device=maps.device, dtype=torch.float32)[:, None, None]
+    regions = torch.cat([owner.expand(-1, boxes.shape[1], 1), inside], dim=2).flatten(0, 1)
     pooled = roi_pool(maps.float().contiguous(), regions, output_size=1, spatial_scale=1 / stride)
     return normalize(pooled.view(*boxes.shape[:2], -1), dim=2, eps=1e-12)

@@ -34,8 +34,8 @@ def test_all_five_papers_are_read(papers):
         ("abir", "T1", "HTL [3]", "cub_r1", None),
         ("udq", "T3", "M=4, K=64, 24 bit", "resnet101_oxford105k", ("udq", "resnet101_m4_k64")),
         ("udq", "T3", "M=4, K=64, 24 bit", "vgg16_oxford5k", ("udq", "vgg16_m4_k64")),
-        # The off-the-shelf column is not UDQ, though its rows name UDQ's settings.
-        ("udq", "T2", "M=4, K=64, 24 bit", "opq", None),
+        # A row of two settings, one for each column.
+        ("udq", "T2", "M=4, K=64, 24 bit", "opq", ("udq", "vgg16_opq_m4_k64")),
         ("udq", "T2", "M=4, K=64, 24 bit", "udq", ("udq", "vgg16_m4_k64")),
         # Printed once across both columns: UDQ does no post-processing.
         ("udq", "T5", "UDQ-BFR", "paris6k_plain", ("udq", "final_bfr")),
@@ -60,7 +60,8 @@ def test_each_cell_names_the_setting_that_stands_for_it(papers, paper, table, la
 
 def test_printed_values_are_fractions_whatever_the_unit(papers):
     assert printed_value(papers["abir"], ("abir", None), "cub", "recall_at_1") == pytest.approx(0.781)
-    assert printed_value(papers["udq"], ("udq", "final_bfr"), "paris6k", "map_oxford") == pytest.approx(0.9)
+    udq = ("udq", "final_bfr")
+    assert printed_value(papers["udq"], udq, "paris6k", "map_oxford", ("crop-x",)) == pytest.approx(0.9)
     assert printed_value(papers["abir"], ("abir", None), "cub", "map") is None
     assert printed_value(papers["abir"], ("abir", "softmax"), "cub", "recall_at_1") is None
 

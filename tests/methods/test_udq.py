@@ -24,7 +24,17 @@ SMALL = {"backbone": "resnet18", "weights": "none", "tap": "stride16", "shorter_
 
 
 def small(**options: object) -> UDQ:
-    return UDQ(**{**SMALL, "proposals_per_image": 6, "dim": 8, "subspaces": 2, "codewords": 4, **options})
+    return UDQ(
+        **{
+            **SMALL,
+            "proposals_per_image": 6,
+            "dim": 8,
+            "subspaces": 2,
+            "codewords": 4,
+            "train_backbone": False,
+            **options,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +157,63 @@ def test_classifiers_that_start_at_sharp_codebooks_make_no_mistake():
     assert torch.equal(classifiers(quantizer.rotate(x)).argmax(2), quantizer.encode(x).long())
 
 
+def with_codes(method: UDQ) -> UDQ:
+    """As in training: three pictures, rows 4, 7 and 9, each of its six proposals with a code of its own."""
+    method.quantizer.fit(torch.randn(20, 8, generator=torch.Generator().manual_seed(0)))
+    method._codes = torch.arange(3 * 6 * 2).view(3, 6, 2) % 4
+    data = SimpleNamespace(seed=0, database_rows=np.array([4, 7, 9]))
+    method._trainer = SimpleNamespace(datamodule=data, current_epoch=1)
+    method.log_dict = lambda *args, **kwargs: None
+    return method
+
+
+def test_regions_drawn_to_learn_from_keep_their_codes():
+    method = with_codes(small(train_backbone=True, regions_per_step=4))
+    image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    vectors, codes = method.coded_regions({"image": image, "index": torch.tensor([9, 4])})
+    assert (len(vectors), len(codes)) == (8, 8)
+    every = method.region_vectors(image, method.proposals({"image": image}))
+    for picture, row in ((0, 2), (1, 0)):
+        drawn = slice(4 * picture, 4 * picture + 4)
+        match = torch.cdist(vectors[drawn], every[picture]).argmin(1)
+        assert len(match.unique()) == 4
+        torch.testing.assert_close(vectors[drawn], every[picture][match])
+        assert torch.equal(codes[drawn], method._codes[row, match])
+    alone, _ = method.coded_regions({"image": image[1:], "index": torch.tensor([4])})
+    torch.testing.assert_close(alone, vectors[4:])
+    method.trainer.current_epoch = 2
+    later, _ = method.coded_regions({"image": image[1:], "index": torch.tensor([4])})
+    assert not torch.allclose(later, alone)
+
+
+def test_the_loss_reaches_the_trunk_from_its_third_group_on_whatever_the_scale_of_features():
+    norms = []
+    for scale in (1.0, 50.0):
+        torch.manual_seed(0)
+        method = with_codes(small(train_backbone=True, regions_per_step=4))
+        method.feature_scale.fill_(scale)
+        # Both losses have the gradient that they have at a scale of 1.
+        method.projection.weight.data.div_(scale)
+        image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+        method.training_step({"image": image, "index": torch.tensor([7])}, 0).backward()
+        trained = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
+        assert all(p.grad is not None and p.grad.any() for _, p in trained)
+        trunk = [p for name, p in trained if name.startswith("backbone.")]
+        norms.append(torch.cat([p.grad.flatten() for p in trunk]).norm())
+    torch.testing.assert_close(norms[0], 50 * norms[1], rtol=1e-3, atol=0)
+
+
+def test_proposals_of_a_file_are_trimmed_or_come_again(tmp_path):
+    boxes = torch.rand(2, 8, 4)
+    batch = {"image": torch.zeros(2, 3, 64, 96), "proposals": boxes}
+    assert torch.equal(small(proposals=str(tmp_path)).proposals(batch), boxes[:, :6])
+    again = small(proposals=str(tmp_path), proposals_per_image=10).proposals(batch)
+    assert torch.equal(again, torch.cat([boxes, boxes[:, :2]], 1))
+    assert not torch.equal(small().proposals(batch), boxes[:, :6])
+    named = small(proposals=f"{tmp_path}/{{backbone}}").preprocessing.proposals
+    assert named == tmp_path / "resnet18"
+
+
 def as_if_searched(features: torch.Tensor, image: list[int], query: torch.Tensor) -> tuple[Descriptors, Descriptors]:
     quantizer = ProductQuantizer(features.shape[1], 4, 16)
     quantizer.fit(torch.randn(400, features.shape[1], generator=torch.Generator().manual_seed(5)))
@@ -181,7 +248,7 @@ def test_a_query_is_its_window_in_the_map_of_the_whole_picture():
     batch = {"image": image, "index": torch.tensor([3]), "window": torch.tensor([[16.0, 16, 48, 48]])}
     described = method.embed(batch)
     assert described.boxes[0].tolist() == [16, 16, 48, 48]
-    assert described.boxes[1:].tolist() == method.proposals(image)[0].tolist()
+    assert described.boxes[1:].tolist() == method.proposals(batch)[0].tolist()
     expected = method.feature(method.region_vectors(image, batch["window"][:, None]))[0, 0]
     torch.testing.assert_close(described.data[0], expected)
     whole = method.embed({"image": image, "index": batch["index"], "box": batch["window"]})

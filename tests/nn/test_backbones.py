@@ -17,7 +17,7 @@ STRIDE = {"stride4": 4, "stride8": 8, "stride16": 16}
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet_v2"])
 def test_every_tap_has_its_channels_and_its_stride(name):
-    backbone = Backbone(name, list(TAPS[name]), weights="none").eval()
+    backbone = Backbone(name, [tap for tap in TAPS[name] if tap != "last_at_16"], weights="none").eval()
     with torch.no_grad():
         maps = backbone(torch.rand(1, 3, 64, 96))
     for tap, stride in STRIDE.items():
@@ -58,6 +58,56 @@ def test_squeezenet_rounds_its_maps():
     with torch.no_grad():
         maps = backbone(torch.rand(1, 3, 224, 224))
     assert [maps[t].shape[-1] for t in ("stride4", "stride8", "stride16", "last")] == [54, 27, 13, 13]
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("resnet18", "torchvision"), ("resnet50", "torchvision"), ("resnet50", "caffe"), ("mobilenet_v2", "torchvision")],
+)
+def test_at_stride_16_every_second_cell_of_the_last_map_is_that_of_stride_32(name, family):
+    torch.manual_seed(0)
+    coarse = Backbone(name, ["last"], weights="none", family=family).eval()
+    fine = Backbone(name, ["last_at_16"], weights="none", family=family).eval()
+    fine.load_state_dict(coarse.state_dict())
+    with torch.no_grad():
+        image = torch.rand(1, 3, 96, 128)
+        expected, maps = coarse(image)["last"], fine(image)["last_at_16"]
+    assert maps.shape == (1, coarse.channels("last"), 6, 8)
+    assert fine.stride("last_at_16") == 16
+    torch.testing.assert_close(maps[:, :, ::2, ::2], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_where_the_last_map_has_stride_16_it_is_that_map():
+    backbone = Backbone("squeezenet1_0", ["last", "last_at_16"], weights="none").eval()
+    with torch.no_grad():
+        maps = backbone(torch.rand(1, 3, 64, 64))
+    assert torch.equal(maps["last"], maps["last_at_16"])
+
+
+def test_one_map_cannot_have_two_strides():
+    with pytest.raises(ValueError, match="last and last_at_16 of resnet18 are one map at two strides"):
+        Backbone("resnet18", ["last", "last_at_16"], weights="none")
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("vgg16", "features.10.weight"),  # conv3_1
+        ("resnet18", "layer2.0.conv1.weight"),
+        ("mobilenet_v2", "features.4.conv.0.0.weight"),
+        ("squeezenet1_0", "features.7.squeeze.weight"),
+    ],
+)
+def test_training_starts_at_the_third_group_of_convolutions_and_leaves_batch_norms(name, first):
+    with torch.device("meta"):
+        backbone = Backbone(name, ["last"], weights="none").requires_grad_(False)
+    backbone.train_last_groups()
+    learned = {key: parameter.requires_grad for key, parameter in backbone.trunk.named_parameters()}
+    norms = {key for key, module in backbone.trunk.named_modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    keys = list(learned)
+    before, after = keys[: keys.index(first)], keys[keys.index(first) :]
+    assert not any(learned[key] for key in before)
+    assert all(learned[key] == (key.rpartition(".")[0] not in norms) for key in after)
 
 
 def test_keys_are_those_of_torchvision():

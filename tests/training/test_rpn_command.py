@@ -1,11 +1,14 @@
-"""RPN through the real command line: it has no score."""
+"""RPN through the real command line: it is fitted, loaded again, and has no score."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from retrieval_bench.cli import main
 from retrieval_bench.datasets.miniature import synthesize
+from retrieval_bench.methods import RPN
+from retrieval_bench.training.checkpoints import CheckpointError, load_method, load_network
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FILES = ["trainer.yaml", "datasets/voc2007.yaml", "methods/rpn.yaml"]
@@ -25,6 +28,19 @@ def root(tmp_path_factory) -> Path:
 def words(root: Path) -> list[str]:
     files = [word for file in FILES for word in ("--config", str(BENCHMARKS / file))]
     return [*files, *SMALL, "--data.init_args.root", str(root)]
+
+
+def test_the_shipped_config_fits_and_its_checkpoint_is_enough(root, tmp_path):
+    assert main(["fit", *words(root), "--trainer.default_root_dir", str(tmp_path)]) == 0
+    file = tmp_path / "checkpoints" / "last.ckpt"
+    trained = load_network(file, RPN)
+    state = torch.load(file, weights_only=True)["state_dict"]
+    assert all(torch.equal(value, state[name]) for name, value in trained.state_dict().items())
+    assert state["network.rpn.head.cls_logits.bias"].any()  # it starts at zero
+    with torch.inference_mode():
+        assert trained(torch.rand(1, 3, 96, 128)).shape == (1, 200, 4)
+    with pytest.raises(CheckpointError, match="holds RPN, and RetrievalMethod is needed"):
+        load_method(file)
 
 
 def test_it_has_no_score(root, run_folder, capsys):
