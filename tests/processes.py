@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import traceback
 import warnings
 from collections.abc import Callable
@@ -45,7 +46,7 @@ def run_in_two_processes(work: Callable[..., Any], *args: Any, meeting_point: Pa
             failures.append(f"rank {rank} did not answer within {timeout} s")
             continue
         try:
-            done, value = receiver.recv()
+            done, value = pickle.loads(receiver.recv_bytes())
         except EOFError:
             process.join(5)
             done, value = False, f"it died with exit code {process.exitcode}"
@@ -74,6 +75,7 @@ def _run(rank: int, sender: Connection, meeting_point: Path, work: Callable[...,
         answer = (True, work(*args))
     except BaseException:  # whatever it was, the test shows it
         answer = (False, traceback.format_exc())
-    sender.send(answer)
+    # Not send(): it would share the memory of tensors, and this process may be gone before they are read.
+    sender.send_bytes(pickle.dumps(answer))
     if answer[0] and dist.is_initialized():
         dist.destroy_process_group()

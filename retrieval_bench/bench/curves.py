@@ -26,7 +26,7 @@ EPOCH = "epoch"
 _EVALUATED = ("curve", "val", "test")
 """First parts of the names of logged metrics, which are fractions; all else is drawn as it was logged."""
 _LONG = 16
-"""How many times the smallest power of two the largest is where they are drawn evenly spaced."""
+"""How many times the smallest power the largest is where they are drawn evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,11 @@ class Chart:
 
     @property
     def doubling(self) -> bool:
-        """Whether x is powers of two, from small ones to large ones."""
-        powers = [x for x in self.values if self.numeric and x > 0 and math.log2(x) % 1 == 0]
-        return len(powers) == len(self.values) and powers[-1] >= _LONG * powers[0]
+        """Whether x is powers of two, or of ten, from small ones to large ones."""
+        if not self.numeric or min(self.values) <= 0 or self.values[-1] < _LONG * self.values[0]:
+            return False
+        powers = ([logarithm(x) for x in self.values] for logarithm in (math.log2, math.log10))
+        return any(all(math.isclose(power, round(power), abs_tol=1e-9) for power in some) for some in powers)
 
     @property
     def choices(self) -> list[str]:

@@ -1,6 +1,7 @@
 """Files that are either whole or not there."""
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -12,7 +13,8 @@ def write_whole(path: Path, text: str) -> None:
         text: The content, written as UTF-8.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    # A name of its own: other runs may be writing the same table.
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     with part.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(text)
         stream.flush()

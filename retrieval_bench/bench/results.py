@@ -54,6 +54,15 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The file whose numbers a result holds: where it lies beside the result, its SHA-256 and its size."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Code:
     """Which code ran; ``commit`` is null outside a checkout, ``dirty`` says that the checkout had local changes."""
 
@@ -64,9 +73,21 @@ class Code:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a method asks for; null where it was not measured."""
+    """What a method asks for, measured the same way for all; null where it was not measured.
+
+    Attributes:
+        parameters: Of all layers, those that only training needs included; fitted statistics are not in it.
+        gmac_per_image: Billions of multiply-adds of convolutions and matrix products to describe a picture.
+        bytes_per_image: Of what is searched.
+        images_per_second: How many pictures one process describes, decoding not counted; the median over batches.
+        ms_per_query: To compare a query with the whole gallery and score it; post-processing is not in it.
+        training_seconds: Of fitting and training, checks on the evaluation data not counted.
+        peak_memory_mib: Of the first process, from its start to its scores: on a GPU what tensors took there,
+            otherwise all that the process held in the host's memory, without its loader processes.
+    """
 
     parameters: float | None = None
+    gmac_per_image: float | None = None
     bytes_per_image: float | None = None
     images_per_second: float | None = None
     ms_per_query: float | None = None
@@ -98,6 +119,7 @@ class Result:
         hardware: What it ran on.
         cost: What it asked for.
         notes: Departures from the paper or the protocol; they become footnotes.
+        checkpoint: What the numbers are of; None in results of older versions.
         finished: When, as ISO 8601 with a time zone.
         schema_version: Of this file.
     """
@@ -116,6 +138,7 @@ class Result:
     hardware: dict[str, Any]
     cost: Cost
     notes: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = None
     finished: str
     schema_version: Literal[1] = 1
 

@@ -14,6 +14,7 @@ from retrieval_bench.retrieval.pairs import TruthPairs
 from retrieval_bench.retrieval.similarity import Comparison, round_down
 
 _MOST_SCORES = 2**23  # screened scores of one block of queries that are held at once
+_ON_DEVICE = 16  # times as many keep a device busy
 _MOST_ROW_PAIRS = 2**20  # compared at once to find boxes
 
 
@@ -67,7 +68,8 @@ def search(
     junk = Pairs(none, none) if truth is None else TruthPairs(truth).junk()
     place = torch.full((len(asking), top), -1)
     score = torch.full((len(asking), top), -math.inf, dtype=torch.float64)
-    rows_at_once = max(1, min(1024, _MOST_SCORES // max(1, len(searched))) // comparison.query.most_rows)
+    most = _MOST_SCORES * (1 if comparison.gallery.data.device.type == "cpu" else _ON_DEVICE)
+    rows_at_once = max(1, min(1024, most // max(1, len(searched))) // comparison.query.most_rows)
     for rows in tiles(len(asking), rows_at_once):
         place[rows], score[rows] = _search_block(comparison, rows, top, junk)
     image = np.where(place.numpy() < 0, -1, searched[place.numpy()])

@@ -1,13 +1,18 @@
 """A method out of a checkpoint alone."""
 
+import hashlib
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
 from retrieval_bench import methods
+from retrieval_bench.bench.results import Checkpoint
 from retrieval_bench.errors import RetrievalBenchError
 from retrieval_bench.methods.base import RetrievalMethod, TrainedNetwork
+
+LAST = Path("checkpoints") / "last.ckpt"
+"""Where a run keeps its checkpoint, from its folder on."""
 
 Network = TypeVar("Network", bound=TrainedNetwork)
 
@@ -57,3 +62,15 @@ def load_network(path: Path, kind: type[Network]) -> Network:
     if not isinstance(method, kind):
         raise CheckpointError(f"{path} holds {type(method).__name__}, and {kind.__name__} is needed")
     return method.eval()
+
+
+def checkpoint_facts(file: Path, folder: Path) -> Checkpoint:
+    """What a result says of its checkpoint.
+
+    Args:
+        file: The checkpoint.
+        folder: The run's.
+    """
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Checkpoint(file=file.relative_to(folder).as_posix(), sha256=digest, bytes=file.stat().st_size)

@@ -38,11 +38,10 @@ def clustered(method: ClusterMAC, files: Sequence[Path]) -> list[ClusteredPictur
     for file in files:
         picture = resize_image(load_image(file), method.preprocessing.resize)
         with torch.inference_mode():
-            seen = normalize(picture[None], method.preprocessing.family)
+            seen = normalize(picture[None].to(method.device), method.preprocessing.family)
             norms, clusters = method.norm_map(seen)[0], method.cluster_maps(seen)
-        rows.append(
-            ClusteredPicture(_pixels(picture), norms.numpy(), {title: x[0].numpy() for title, x in clusters.items()})
-        )
+        labels = {title: x[0].cpu().numpy() for title, x in clusters.items()}
+        rows.append(ClusteredPicture(_pixels(picture), norms.cpu().numpy(), labels))
     return rows
 
 

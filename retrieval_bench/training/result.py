@@ -1,18 +1,18 @@
 """From a finished run to its result: numbers, provenance, how it was trained, cost."""
 
-import resource
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from retrieval_bench.bench import provenance
-from retrieval_bench.bench.results import Cost, Data, Result, RunId
+from retrieval_bench.bench.results import Data, Result, RunId
 from retrieval_bench.methods.base import RetrievalMethod
 from retrieval_bench.retrieval.evaluate import Evaluation
-from retrieval_bench.training.resume import BestOnTest, TrainingTime
+from retrieval_bench.training.checkpoints import LAST, checkpoint_facts
+from retrieval_bench.training.cost import measured_cost
+from retrieval_bench.training.resume import BestOnTest
 
 if TYPE_CHECKING:
     from retrieval_bench.training.trainer import BenchmarkTrainer
@@ -30,6 +30,7 @@ def make_result(
     identity, evaluation = trainer.identity, model.evaluation
     assert identity is not None
     assert evaluation is not None
+    assert trainer.run_dir is not None
     table = datamodule.table
     return Result(
         run=RunId(**{k: getattr(identity, k) for k in ("suite", "dataset", "method", "variant", "seed")}),
@@ -38,21 +39,15 @@ def make_result(
         before=before,
         best=_best(trainer.callback(BestOnTest).metrics, evaluation.metrics, datamodule.protocol.main_metric),
         per_query=per_query,
-        config=_portable(trainer.resolved_config),
+        config=portable(trainer.resolved_config),
         config_hash=identity.config_hash,
         data=Data(fingerprint=table.fingerprint, edition=datamodule.protocol.edition, counts=table.counts()),
         code=provenance.code_version(),
         packages=provenance.packages(),
         hardware=provenance.hardware(_accelerators(trainer)),
-        cost=Cost(
-            parameters=float(sum(p.numel() for p in model.parameters())),
-            bytes_per_image=_bytes_per_image(model),
-            images_per_second=model.images_per_second,
-            ms_per_query=1000 * evaluation.seconds_per_query,
-            training_seconds=trainer.callback(TrainingTime).seconds,
-            peak_memory_mib=_peak_memory_mib(),
-        ),
+        cost=measured_cost(trainer, model, datamodule),
         notes=(*identity.notes, *_how_it_was_trained(trainer, model), *_how_it_was_scored(model, evaluation)),
+        checkpoint=checkpoint_facts(trainer.run_dir / LAST, trainer.run_dir),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -62,28 +57,13 @@ def _best(seen: dict[str, float] | None, last: dict[str, float], main_metric: st
     return max(seen, last, key=lambda metrics: metrics[main_metric]) if seen else None
 
 
-def _bytes_per_image(model: RetrievalMethod) -> float:
-    """Of what is searched: whitening may have made it shorter."""
-    if model.postprocessed is not None:
-        return model.postprocessed.gallery.data.nbytes / len(model.postprocessed.gallery)
-    return model.bytes_per_image
-
-
-def _portable(config: Any) -> Any:
+def portable(config: Any) -> Any:
     """A config without the paths of the machine: of an absolute path only the last name is kept."""
     if isinstance(config, dict):
-        return {key: _portable(value) for key, value in config.items()}
+        return {key: portable(value) for key, value in config.items()}
     if isinstance(config, list):
-        return [_portable(value) for value in config]
+        return [portable(value) for value in config]
     return Path(config).name if isinstance(config, str) and Path(config).is_absolute() else config
-
-
-def save_per_query(path: Path, evaluation: Evaluation) -> None:
-    """Write the values of every query: ``query (q,)``, and one ``(q,)`` array a metric; whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, query=evaluation.query, **evaluation.per_query)  # type: ignore[arg-type]
-    partial.replace(path)
 
 
 def _how_it_was_trained(trainer: "BenchmarkTrainer", model: RetrievalMethod) -> list[str]:
@@ -106,9 +86,3 @@ def _accelerators(trainer: "BenchmarkTrainer") -> list[str]:
     if trainer.strategy.root_device.type != "cuda":
         return []
     return [torch.cuda.get_device_name(trainer.strategy.root_device)] * trainer.world_size
-
-
-def _peak_memory_mib() -> float:
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # kilobytes on Linux

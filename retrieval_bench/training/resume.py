@@ -113,7 +113,7 @@ def _restore(state: Mapping[str, Any]) -> None:
 
 
 class TrainingTime(Callback):
-    """Seconds spent in training, over all the pieces of an interrupted run, validation not counted.
+    """Seconds spent in fitting and training, over all the pieces of an interrupted run, validation not counted.
 
     Attributes:
         seconds: The sum so far.
@@ -132,8 +132,8 @@ class TrainingTime(Callback):
         """Go on counting."""
         self.seconds = state_dict["seconds"]
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, before the method fits its statistics."""
         del trainer, pl_module
         self._since = time.perf_counter()
 
@@ -143,13 +143,13 @@ class TrainingTime(Callback):
         self._pause()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on counting, where the epoch is not over."""
+        """Go on counting."""
         del pl_module
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+        if trainer.state.fn == "fit":
             self._since = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock."""
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock, after the method has fitted what it fits in the end."""
         del trainer, pl_module
         self._pause()
 

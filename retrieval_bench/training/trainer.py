@@ -6,21 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningDataModule, Trainer, seed_everything
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from retrieval_bench.bench.files import write_whole
+from retrieval_bench.bench.per_query import PER_QUERY_FILE, write_per_query
+from retrieval_bench.bench.ranked import RANKED_FILE, write_ranked
 from retrieval_bench.bench.results import RESULT_FILE, write_result
 from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.base import RetrievalMethod, TrainedNetwork
 from retrieval_bench.methods.phases import PhasedMethod
 from retrieval_bench.retrieval.postprocessing import PostProcessing
+from retrieval_bench.training.checkpoints import LAST
 from retrieval_bench.training.first_phase import SharedFirstPhase, first_phase_file
 from retrieval_bench.training.identity import RunIdentity
-from retrieval_bench.training.result import make_result, save_per_query
+from retrieval_bench.training.ranked import first_images
+from retrieval_bench.training.result import make_result
 from retrieval_bench.training.resume import AtomicCheckpointIO, BestOnTest, LastCheckpoint, RandomState, TrainingTime
+from retrieval_bench.training.showcase import PICTURES_FOLDER, draw_pictures
+from retrieval_bench.training.wandb_log import WandbLog
 
-PER_QUERY_FILE = "per_query.npz"
 _BEFORE_FILE = "before.json"
 
 
@@ -55,7 +60,7 @@ class BenchmarkTrainer(Trainer):
             kwargs["default_root_dir"] = str(self.run_dir)
         if kwargs.get("logger") in (None, True):
             folder = Path(kwargs.get("default_root_dir") or ".")
-            kwargs["logger"] = _loggers(folder, self.identity, wandb=wandb)
+            kwargs["logger"] = _loggers(self, folder, wandb=wandb)
         kwargs["plugins"] = [*_as_list(kwargs.get("plugins")), AtomicCheckpointIO()]
         kwargs["callbacks"] = [*_as_list(kwargs.get("callbacks")), RandomState(), TrainingTime(), BestOnTest()]
         if kwargs.get("enable_checkpointing") is not False:
@@ -87,7 +92,7 @@ class BenchmarkTrainer(Trainer):
             raise OptionError(f"{type(model).__name__} describes no pictures, so it has no score: train it with `fit`")
         if self.run_dir is None or self.identity is None:
             raise OptionError("benchmark needs a folder for the run: --trainer.run_dir DIR")
-        last = self.run_dir / "checkpoints" / "last.ckpt"
+        last = self.run_dir / LAST
         before = self._measure_untrained(model, datamodule) if self.identity.compare_untrained else None
         # Measuring must not move the random numbers that training draws.
         seed_everything(self.identity.seed, workers=True, verbose=False)
@@ -124,21 +129,21 @@ class BenchmarkTrainer(Trainer):
         assert self.run_dir is not None
         assert self.identity is not None
         assert model.evaluation is not None
-        save_per_query(self.run_dir / PER_QUERY_FILE, model.evaluation)
+        model.to(self.strategy.root_device).eval()  # Lightning has taken it away from there
+        write_per_query(self.run_dir / PER_QUERY_FILE, model.evaluation.query, model.evaluation.per_query)
         result = make_result(self, model, datamodule, before=before, per_query=PER_QUERY_FILE)
+        ranked = first_images(model, datamodule, self.strategy.root_device)
+        write_ranked(self.run_dir / RANKED_FILE, ranked)
         write_result(self.run_dir / RESULT_FILE, result)
+        pictures = self.run_dir / PICTURES_FOLDER
+        try:
+            draw_pictures(model, datamodule, pictures)
+        except Exception as error:
+            rank_zero_warn(f"the pictures of {self.identity.name} could not be drawn ({error}); its result is safe")
+        values = model.evaluation.per_query[result.protocol.main_metric]
         for logger in self.loggers:
-            if isinstance(logger, WandbLogger):
-                _summarize(logger, {f"eval/{result.protocol.name}/{k}": v for k, v in result.metrics.items()})
-
-
-def _summarize(logger: WandbLogger, summary: dict[str, float]) -> None:
-    """Close the W&B run with its final metrics; the result is safe already, whatever becomes of this."""
-    try:
-        logger.experiment.summary.update(summary)
-        logger.experiment.finish()
-    except Exception as error:
-        rank_zero_warn(f"Weights & Biases did not take the final metrics ({error}); result.json has them")
+            if isinstance(logger, WandbLog):
+                logger.conclude(result, ranked, values, data=datamodule.dataset, pictures=pictures)
 
 
 @rank_zero_only
@@ -152,20 +157,9 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _loggers(folder: Path, identity: RunIdentity | None, *, wandb: bool) -> list[Logger]:
+def _loggers(trainer: BenchmarkTrainer, folder: Path, *, wandb: bool) -> list[Logger]:
     # Each piece of an interrupted run gets a version of its own: Lightning would delete the curves of the last one.
     loggers: list[Logger] = [CSVLogger(str(folder), name="metrics")]
     if wandb and os.environ.get("WANDB_MODE") != "disabled":
-        mode = os.environ.get("WANDB_MODE", "offline")
-        tags = [identity.dataset, identity.method, identity.variant or "full"] if identity else []
-        loggers.append(
-            WandbLogger(
-                project=os.environ.get("WANDB_PROJECT", "retrieval-bench"),
-                name=identity.name if identity else None,
-                group=identity.name.rsplit("/", 1)[0] if identity else None,
-                tags=tags,
-                save_dir=str(folder),
-                offline=mode != "online",
-            )
-        )
+        loggers.append(WandbLog(trainer, folder))
     return loggers

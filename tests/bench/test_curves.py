@@ -134,6 +134,8 @@ def test_powers_of_two_are_drawn_on_a_logarithmic_axis(result, facts):
     assert chart(1, 2, 16).doubling
     assert not chart(16, 32, 64).doubling  # near enough to each other
     assert not chart(16, 48, 512).doubling
+    assert chart(1e-5, 1e-4, 1e-3, 1e-2).doubling
+    assert not chart(1e-5, 1e-4, 2e-3).doubling
     assert not chart(0, 1, 16).doubling
 
 

@@ -1,26 +1,19 @@
 """What every method must keep to, whatever its paper says: one battery, no method named in it."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from method_cases import CASES, TRAINING_BATCHES
 from pytorch_lightning import Trainer, seed_everything
+from trainers import BARE
 
 from retrieval_bench import methods
 from retrieval_bench.datamodules import CubDataModule
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.methods import RetrievalMethod
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.training.checkpoints import load_method
 
 pytestmark = pytest.mark.parametrize("name", sorted(CASES))
-
-
-@pytest.fixture(scope="module")
-def miniature(tmp_path_factory) -> Path:
-    return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")
 
 
 def make(name: str) -> RetrievalMethod:
@@ -109,14 +102,8 @@ def test_training_and_scoring_on_data_ends_in_a_checkpoint_that_is_enough(name, 
     trainer = Trainer(
         default_root_dir=tmp_path,
         max_steps=2,
-        accelerator="cpu",
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
         limit_val_batches=0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
+        **BARE,
     )
     trainer.fit(method, datamodule=data)
     trainer.test(method, datamodule=data, verbose=False)

@@ -1,23 +1,17 @@
-"""A miniature on disk and a run's folder, for tests that train."""
+"""Runs' folders, for tests that train."""
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
-
-from retrieval_bench.datasets.miniature import synthesize
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning writes into the working folder where it is told no other."""
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")
 
 
 @pytest.fixture
@@ -32,3 +26,9 @@ def run_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The finished run of a kind, made when it is asked for first; nothing but its index may be added to it."""
+    return cache(lambda kind: finish_run(kind, tmp_path_factory.mktemp(kind)))

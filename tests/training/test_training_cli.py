@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -155,22 +153,6 @@ def test_attention_of_a_checkpoint_becomes_a_picture(tmp_path, miniature, run_fo
         assert sheet.size == ((256 + 10) * 3 + 10, (256 + 20 + 10) * 2 + 20 + 10)
     assert main(["attention", "--checkpoint", str(tmp_path / "no.ckpt"), "--output", str(output), *pictures]) == 1
     assert "there is no checkpoint" in capsys.readouterr().err
-
-
-def test_wandb_offline_keeps_group_tags_and_final_metrics(miniature, run_folder, monkeypatch):
-    folder = run_folder(variant="no_se")
-    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
-        monkeypatch.setenv(name, str(folder))
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    root = ["--data.init_args.root", str(miniature), "--trainer.run_dir", str(folder), "--trainer.wandb", "true"]
-    assert main(["benchmark", *stack("methods/abir.yaml"), *SMALL, *ABIR_SMALL, *root]) == 0
-    (record,) = folder.rglob("*.wandb")
-    # Its service is a process of its own, which may still be writing on a busy machine.
-    until, tick = time.monotonic() + 60, threading.Event()
-    while b"eval/zero-shot/recall_at_1" not in (written := record.read_bytes()) and time.monotonic() < until:
-        tick.wait(0.1)
-    assert b"cub/abir-no_se" in written
-    assert b"eval/zero-shot/recall_at_1" in written
 
 
 def test_checkpoints_hold_plain_types_only(miniature, run_folder):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from method_cases import CASES
 from pytorch_lightning import Trainer, seed_everything
+from trainers import QUIET
 
 from retrieval_bench.bench.results import read_result
 from retrieval_bench.datamodules import CubDataModule
@@ -13,14 +14,6 @@ from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.subset import cut_subset
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.training.trainer import BenchmarkTrainer
-
-SETTINGS = {
-    "accelerator": "cpu",
-    "use_distributed_sampler": False,
-    "num_sanity_val_steps": 0,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +27,7 @@ def evaluate(name: str, data: Path, devices: int, folder: Path) -> tuple[dict, d
     seed_everything(0, verbose=False)
     method = CASES[name]().eval()
     strategy = "ddp" if devices == 2 else "auto"
-    trainer = Trainer(devices=devices, strategy=strategy, logger=False, default_root_dir=folder, **SETTINGS)
+    trainer = Trainer(devices=devices, strategy=strategy, logger=False, default_root_dir=folder, **QUIET)
     trainer.validate(method, datamodule=CubDataModule(data, eval_batch_size=7, num_workers=0), verbose=False)
     return method.evaluation.metrics, method.evaluation.per_query, method.descriptors
 
@@ -55,7 +48,7 @@ def train(name: str, data: Path, folder: Path) -> float:
     seed_everything(0, workers=True, verbose=False)
     method = CASES[name]()
     trainer = BenchmarkTrainer(
-        run_dir=str(folder), devices=2, strategy="ddp", max_steps=3, log_every_n_steps=1, **SETTINGS
+        run_dir=str(folder), devices=2, strategy="ddp", max_steps=3, log_every_n_steps=1, **QUIET
     )
     trainer.benchmark(method, CubDataModule(data, classes_per_batch=4, images_per_class=2, num_workers=0))
     return sum(float(value.double().nan_to_num().sum()) for value in method.state_dict().values())
