@@ -84,6 +84,10 @@ check: setup ## Lint, format, types, import directions
 speed: setup ## Run the speed benchmarks, quickly
 	for file in benchmarks/speed/[a-z]*.py; do $(BIN)/python $$file --quick || exit 1; done
 
+.PHONY: docs
+docs: setup ## Build the documentation into site/; every warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 .PHONY: constraints
 constraints: setup ## Refresh the pinned versions
 	$(BIN)/uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o constraints.txt

@@ -27,6 +27,8 @@ class Run:
         compare_untrained: Whether the network is also measured before it is fitted.
         notes: Footnotes for its result.
         config_hash: Names the merged configuration.
+        devices: How many processes it is on each machine; None where its config leaves that to what is found.
+        nodes: How many machines it takes.
     """
 
     id: RunId
@@ -38,6 +40,8 @@ class Run:
     compare_untrained: bool
     notes: tuple[str, ...]
     config_hash: str
+    devices: int | None = 1
+    nodes: int = 1
 
 
 def expand(suite: Suite, *, output: Path, data_dir: Path) -> list[Run]:
@@ -63,7 +67,7 @@ def _run(suite: Suite, run: RunId, output: Path, data_dir: Path) -> Run:
     for option, value in options.items():
         _demand_fit(stacked, str(option), value, suite)
     merged = merge(stacked, overrides)
-    facts = {"miniature": choice.miniature, "compare_untrained": suite.compare_untrained}
+    trainer = merged.get("trainer", {})
     return Run(
         id=run,
         configs=files,
@@ -73,8 +77,24 @@ def _run(suite: Suite, run: RunId, output: Path, data_dir: Path) -> Run:
         miniature=choice.miniature,
         compare_untrained=suite.compare_untrained,
         notes=tuple(suite.notes),
-        config_hash=config_hash(merged, facts),
+        config_hash=_hash(merged, miniature=choice.miniature, compare_untrained=suite.compare_untrained),
+        devices=devices if type(devices := trainer.get("devices", 1)) is int else None,
+        nodes=int(trainer.get("num_nodes", 1)),
     )
+
+
+def _hash(merged: Mapping[str, Any], *, miniature: bool, compare_untrained: bool) -> str:
+    return config_hash(merged, {"miniature": miniature, "compare_untrained": compare_untrained})
+
+
+def hash_today(run: Run) -> str:
+    """The hash that a run would have if it were planned now: its config files may have been edited meanwhile.
+
+    Raises:
+        SuiteError: If one of them is gone.
+    """
+    merged = merge(*(read_yaml(file) or {} for file in run.configs), run.overrides)
+    return _hash(merged, miniature=run.miniature, compare_untrained=run.compare_untrained)
 
 
 def _demand_fit(stacked: Mapping[str, Any], option: str, value: Any, suite: Suite) -> None:

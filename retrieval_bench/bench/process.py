@@ -6,10 +6,12 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 POLL = 0.5
 """Seconds between two looks at a run."""
@@ -29,13 +31,38 @@ def locked(folder: Path) -> Iterator[int | None]:
         folder: The run's folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w", encoding="utf-8") as lock:
-        try:
+    with _lock_file(folder).open("w", encoding="utf-8") as lock:
+        yield lock.fileno() if _taken(lock) else None
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Whether the lock could be had; a look at it by ``is_locked`` is over before the second try."""
+    for _ in range(2):
+        with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield lock.fileno()
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether somebody holds the lock of a run's folder; leaves no trace.
+
+    Args:
+        folder: The run's folder.
+    """
+    try:
+        with _lock_file(folder).open("r", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.lock"
 
 
 def execute(

@@ -13,7 +13,7 @@ import yaml
 
 from retrieval_bench.bench.errors import BenchError, RecordError
 from retrieval_bench.bench.files import write_whole
-from retrieval_bench.bench.plan import Run
+from retrieval_bench.bench.plan import Run, hash_today
 from retrieval_bench.bench.process import execute, last_lines, locked
 from retrieval_bench.bench.progress import Progress
 from retrieval_bench.bench.results import ASIDE, RESULT_FILE, Result, read_json, read_result
@@ -219,6 +219,8 @@ def _run_one(
         before = state(run)
         if before == "done":
             return Outcome(run, "skipped", reason=_headline(read_result(run.folder / RESULT_FILE)))
+        if hash_today(run) != run.config_hash:
+            return Outcome(run, "failed", reason="its config files have changed since it was planned; start it again")
         moved = prepare(run)
         if moved:
             progress.say(f"{run.id.name}: its configuration has changed; the earlier run is now in {moved}")
