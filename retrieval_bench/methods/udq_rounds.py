@@ -167,8 +167,9 @@ class QuantizationRounds(RetrievalMethod):
         data = self._data()
         rows = data.database_rows
         pictures = f"the {len(rows):,} searched pictures of {data.dataset.name} themselves, without labels"
-        found = data.proposals.learned_from if data.proposals is not None else ""
-        self.learned_from = f"{pictures}; {self.trunk_from}" + (f"; proposals learned from {found}" if found else "")
+        found = data.proposals
+        regions = "regions of a grid" if found is None else f"proposals learned from {found.learned_from}"
+        self.learned_from = f"{pictures}; {self.trunk_from}; {regions}"
         rank_zero_info(f"describing {self.proposals_per_image} regions of each of {pictures}")
         shards = []
         for batch in data.picture_dataloader(rows):

@@ -127,6 +127,15 @@ def test_without_slurm_it_says_where_to_submit_from(runs, tmp_path, monkeypatch)
         submit(runs, scheduler="slurm", folder=tmp_path / "jobs/tiny", wishes=Wishes(minutes=9))
 
 
+def test_a_missing_extra_and_too_few_gpus_are_named(runs, cluster, tmp_path, monkeypatch):
+    place = {"scheduler": "slurm", "folder": tmp_path / "jobs/tiny"}
+    with pytest.raises(BenchError, match="--gpus 1: a run of 4 devices"):
+        submit([replace(runs[0], devices=4)], **place, wishes=Wishes(minutes=9, gpus=1))
+    monkeypatch.setattr(scheduler, "find_spec", lambda name: None)
+    with pytest.raises(BenchError, match=r"pip install -e '\.\[slurm\]'"):
+        submit(runs, **place, wishes=Wishes(minutes=9))
+
+
 def test_a_refusal_of_the_scheduler_is_one_line(runs, cluster, tmp_path):
     (tmp_path / "bin/sbatch").write_text("#!/bin/sh\necho 'invalid account' >&2\nexit 1\n")
     with pytest.raises(BenchError, match=r"the scheduler refused: .*invalid account") as error:
