@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,11 @@ def to_submit(runs: Sequence[Run]) -> dict[tuple[int, int], list[int]]:
 def _executor(
     scheduler: Scheduler, folder: Path, wishes: Wishes, devices: int, nodes: int
 ) -> "LocalExecutor | SlurmExecutor":
+    if find_spec("submitit") is None:
+        raise BenchError("submit needs submitit: pip install -e '.[slurm]'")
     gpus = devices if wishes.gpus is None else wishes.gpus
+    if 0 < gpus < devices:
+        raise BenchError(f"--gpus {gpus}: a run of {devices} devices needs as many; leave the option out")
     common: dict[str, Any] = {"signal_delay_s": WARNING, "stderr_to_stdout": True}
     if gpus:  # a cluster that has none refuses to give zero of them
         common["gpus_per_node"] = gpus

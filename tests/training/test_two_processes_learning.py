@@ -34,6 +34,10 @@ def only_triplets() -> TrainedNetwork:
     return methods.AdaptiveTriplet(num_classes=10, first_phase_epochs=0, triplets_per_batch=10, **options)
 
 
+def udq_with_trunk() -> TrainedNetwork:
+    return methods.UDQ(**{**CASES["UDQ"]().hparams, "train_backbone": True, "regions_per_step": 4})
+
+
 def rpn() -> TrainedNetwork:
     return methods.RPN("squeezenet1_0", "none", anchors=(24, 48), min_side=96, max_side=160, count=6)
 
@@ -41,6 +45,7 @@ def rpn() -> TrainedNetwork:
 TRAINED: dict[str, Callable[[], TrainedNetwork]] = {
     **{name: make for name, make in CASES.items() if make().configure_optimizers()},
     "AdaptiveTriplet's second phase": only_triplets,
+    "UDQ with its trunk": udq_with_trunk,
     "RPN": rpn,
 }
 FITTED = {name: make for name, make in CASES.items() if name not in TRAINED}
@@ -49,6 +54,7 @@ LEARNED = {
     "AdaptiveTriplet's second phase": ["loss."],
     "RegionalAttentionTraining": ["targets"],
     "UDQ": ["centre", "projection.", "quantizer.", "feature_scale"],
+    "UDQ with its trunk": ["centre", "projection.", "quantizer.", "feature_scale"],
 }
 
 
