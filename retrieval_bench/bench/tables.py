@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
@@ -63,7 +64,7 @@ class Table:
             for cell in row:
                 yield from cell.notes
 
-    @property
+    @cached_property
     def footnotes(self) -> list[str]:
         """Every note once, in reading order."""
         return list(dict.fromkeys(self._notes()))

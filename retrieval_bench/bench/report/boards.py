@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from retrieval_bench.bench.noise import NOISE
 from retrieval_bench.bench.per_query import per_query_file, read_per_query
 from retrieval_bench.bench.ranked import Ranked
 from retrieval_bench.bench.report.entries import Entry
-from retrieval_bench.bench.report.pictures import Album, Albums
+from retrieval_bench.bench.report.pictures import Albums
 from retrieval_bench.bench.report.plots import Plot
 from retrieval_bench.bench.report.ranking import RankedList, ranked_list, ranked_run, spread_out
 from retrieval_bench.bench.report.versus import Duel
@@ -127,12 +129,6 @@ class RankedBoard:
         self.runs = {page: run for page, run in found.items() if run}
 
     @cached_property
-    def album(self) -> Album | None:
-        """The pictures that the table was measured on."""
-        results = [result for entry in self.entries for result in entry.row.counted]
-        return self.albums.of(results[0]) if results else None
-
-    @cached_property
     def _scores(self) -> dict[str, dict[int, float]]:
         """By the page of a setting that kept ranked results, what the same seed scored on each query."""
         found = {}
@@ -151,7 +147,7 @@ class RankedBoard:
             return []
         shared = set.intersection(*({int(q) for q in ranked.query} for _, _, ranked in self.runs.values()))
         rows, known = sorted(shared), list(self._scores.values())
-        means = [sum(scores.get(row, 0.0) for scores in known) for row in rows]
+        means = [float(np.nansum([scores.get(row, 0.0) for scores in known])) for row in rows]
         return [rows[place] for place in spread_out(means, _QUERIES)]
 
     def lists(self, entry: Entry) -> list[RankedList]:
@@ -166,7 +162,7 @@ class RankedBoard:
             return None
         score = self._scores.get(entry.page, {}).get(query, math.nan)
         value = "" if math.isnan(score) else f"{metric_label(result.protocol.main_metric)} {number(100 * score, 1)}"
-        return ranked_list(ranked, query, result, self.album, value)
+        return ranked_list(ranked, query, result, self.albums.of(result), value)
 
     def sides(self, duel: Duel) -> tuple[list[Named], list[Named]]:
         """The queries that A wins by most and those that B does, the first ones with both ranked lists."""
@@ -178,7 +174,8 @@ class RankedBoard:
 
     def _named(self, duel: Duel, place: int, with_lists: bool) -> Named:
         row = int(duel.comparison.query[place])
-        name = self.album.table.path[row] if self.album else f"row {row}"
+        album = self.albums.of(duel.a.row.counted[0])  # that of B has the same fingerprint
+        name = album.table.path[row] if album else f"row {row}"
         lists = (self._list(duel.a, row), self._list(duel.b, row)) if with_lists else (None, None)
         a, b = (100 * float(values[:, place].mean()) for values in duel.comparison.values)
         both = (lists[0], lists[1]) if lists[0] and lists[1] else None

@@ -70,7 +70,7 @@ def _offers(main: str, entries: Sequence[Entry]) -> list[_Offer]:
         if value and all(costs):
             offers.append(_Offer(entry.name, entry.row.method, 100 * value.mean, tuple(c for c in costs if c)))
     best = front([(offer.score, *offer.costs) for offer in offers])
-    places = accumulate(best)
+    places = accumulate(map(int, best))
     return [replace(o, number=str(n) if on else "") for o, on, n in zip(offers, best, places, strict=True)]
 
 

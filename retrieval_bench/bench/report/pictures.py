@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,12 @@ from retrieval_bench.bench.results import Result
 from retrieval_bench.errors import RetrievalBenchError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from retrieval_bench.datasets.base import RetrievalDataset
 
 FOLDER = "pictures"
-_SIDE, _QUALITY = 160, 72
+_SIDE, _WIDE, _QUALITY = 160, 1400, 76
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,6 @@ class Album:
         return self._made[row]
 
     def _make(self, row: int) -> Thumbnail | None:
-        from PIL import Image
-
         from retrieval_bench.datasets.images import open_rgb
 
         try:
@@ -65,10 +64,8 @@ class Album:
         except RetrievalBenchError:
             return None
         full = picture.size
-        picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        stream = io.BytesIO()
-        picture.save(stream, format="JPEG", quality=_QUALITY, optimize=True)
-        return Thumbnail(_keep(self._folder, stream.getvalue(), "jpg"), *picture.size, full)
+        src = _keep(self._folder, picture, side=_SIDE)
+        return Thumbnail(src, *picture.size, full)
 
 
 class Albums:
@@ -93,27 +90,30 @@ class Albums:
         return self._known[place]
 
 
-def keep_file(folder: Path, file: Path) -> str:
-    """Copy a picture as it is into the report; returns its place there.
+def keep_drawing(folder: Path, file: Path) -> str:
+    """Copy what a run drew into the report, a fifth as large; returns its place there.
 
     Args:
         folder: The report's.
-        file: The picture.
+        file: The drawing.
+
+    Raises:
+        UnreadableImageError: If it is no picture.
     """
-    return _keep(folder, file.read_bytes(), "png")
+    from retrieval_bench.datasets.images import open_rgb
+
+    return _keep(folder, open_rgb(file), side=_WIDE)
 
 
-def _keep(folder: Path, content: bytes, ending: str) -> str:
-    """Write a file under the name of its content, so that no two of one content are there."""
-    name = f"{FOLDER}/{hashlib.sha256(content).hexdigest()[:16]}.{ending}"
+def _keep(folder: Path, picture: "Image", *, side: int) -> str:
+    """Make a picture small and write it under the name of its content, so that no two of one content are there."""
+    from PIL.Image import Resampling
+
+    picture.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=2.0)
+    stream = io.BytesIO()
+    picture.save(stream, format="JPEG", quality=_QUALITY, optimize=True)
+    name = f"{FOLDER}/{hashlib.sha256(stream.getvalue()).hexdigest()[:16]}.jpg"
     if not (folder / name).exists():
         (folder / FOLDER).mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-    return name
-
-
-def copy_file(folder: Path, file: Path, name: str) -> str:
-    """Copy a file into the report under a name of its own; returns its place there."""
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, folder / name)
+        (folder / name).write_bytes(stream.getvalue())
     return name

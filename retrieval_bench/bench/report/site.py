@@ -1,5 +1,6 @@
 """The report as a whole: every page, from results to files."""
 
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,14 +19,14 @@ from retrieval_bench.bench.report.boards import BoardView, RankedBoard
 from retrieval_bench.bench.report.entries import Entry, dataset_page, entries, paper_file, result_file
 from retrieval_bench.bench.report.figures import board_plots
 from retrieval_bench.bench.report.folder import renewed
-from retrieval_bench.bench.report.pictures import Albums, copy_file, keep_file
+from retrieval_bench.bench.report.pictures import Albums, keep_drawing
 from retrieval_bench.bench.report.rendering import environment_of, make_environment, moment
 from retrieval_bench.bench.report.training import training_plots
 from retrieval_bench.bench.report.versus import Duel, duel_plot, duels
 from retrieval_bench.bench.results import Result
 from retrieval_bench.bench.suite import Suite
 from retrieval_bench.bench.summary import boards
-from retrieval_bench.bench.tables import Page
+from retrieval_bench.bench.tables import Cell, Page
 
 _NEWEST = 10
 _PICTURES = {
@@ -153,17 +154,18 @@ class _Site:
 
     def _board(self, view: BoardView) -> None:
         ranked = RankedBoard(view.entries, self.albums)
-        for entry in view.entries:
+        for entry, cells in zip(view.entries, view.table.rows, strict=True):
             if entry.row.counted:
-                self._setting(entry, view, ranked)
+                self._setting(entry, cells[0], view, ranked)
         for duel in view.duels:
             self._duel(duel, view, ranked)
 
-    def _setting(self, entry: Entry, view: BoardView, ranked: RankedBoard) -> None:
+    def _setting(self, entry: Entry, head: Cell, view: BoardView, ranked: RankedBoard) -> None:
         row = entry.row
         files = {seed: (row.results[seed][0], result_file(entry, seed)) for seed in row.seeds}
         for file, name in files.values():
-            copy_file(self.folder, file, name)
+            (self.folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, self.folder / name)
         configs: dict[str, list[int]] = defaultdict(list)
         for seed in row.seeds:
             configs[yaml.safe_dump(comparable(row.results[seed][1].config), sort_keys=False)].append(seed)
@@ -173,7 +175,7 @@ class _Site:
             entry.page,
             entry=entry,
             view=view,
-            cells=view.table.rows[list(view.entries).index(entry)],
+            notes=head.notes,
             files=files,
             configs=configs,
             parts=[part for part in _PARTS if any(getattr(result, part) for result in row.counted)],
@@ -184,7 +186,7 @@ class _Site:
             pictures=self._pictures(entry),
             ranked=ranked.lists(entry),
             ranked_seed=run[0] if run else None,
-            album=ranked.album if run else None,
+            album=self.albums.of(run[1]) if run else None,
         )
 
     def _pictures(self, entry: Entry) -> list[tuple[str, str, str]]:
@@ -192,7 +194,7 @@ class _Site:
         for seed in entry.row.seeds:
             drawn = sorted((entry.row.results[seed][0].parent / "pictures").glob("*.png"))
             if drawn:
-                return [(_PICTURES.get(p.stem, p.stem), p.stem, keep_file(self.folder, p)) for p in drawn]
+                return [(_PICTURES.get(p.stem, p.stem), p.stem, keep_drawing(self.folder, p)) for p in drawn]
         return []
 
     def _duel(self, duel: Duel, view: BoardView, ranked: RankedBoard) -> None:
