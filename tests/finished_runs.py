@@ -24,8 +24,9 @@ KINDS = {
     "adaptive_triplet": (
         "cub",
         [
+            *("--model.init_args.backbone", "resnet18", "--model.init_args.freeze_batch_norm", "false"),
             *("--model.init_args.size", "64", "--model.init_args.bits", "16", "--model.init_args.block_width", "0.1"),
-            *("--trainer.max_steps", "1", "--data.init_args.protocol", "hashing"),
+            *("--trainer.max_steps", "4", "--data.init_args.batch_size", "16"),
         ],
     ),
     "udq": (
@@ -34,7 +35,7 @@ KINDS = {
             *("--model.init_args.shorter_side", "96", "--model.init_args.longest_side", "160"),
             *("--model.init_args.tap", "stride16", "--model.init_args.proposals_per_image", "9"),
             *("--model.init_args.dim", "8", "--model.init_args.subspaces", "2", "--model.init_args.codewords", "8"),
-            *("--model.init_args.rounds", "0", "--model.init_args.epochs_per_round", "1"),
+            *("--model.init_args.rounds", "null"),
         ],
     ),
 }

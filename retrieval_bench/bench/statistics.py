@@ -1,5 +1,6 @@
 """Is one setting better than another, or is it noise? Paired over queries, and over the seeds of both sides."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -98,7 +99,7 @@ def verdict(low: float, high: float) -> Verdict:
 def interval(
     a: FloatArray, b: FloatArray, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean of A less that of B.
+    """The expanded percentile bootstrap interval of the mean of A less that of B.
 
     Each resample draws queries with replacement, the same for every seed of both sides, and seeds of each side.
 
@@ -107,6 +108,8 @@ def interval(
     * Of n seeds, n - 1 are drawn: drawing n would have the mean over seeds vary (n - 1)/n times as much as it does,
       which is a third less for three seeds (Rao and Wu, JASA 83, 1988).
     * A side with one seed is taken as it is: its spread over seeds is not known, and not in the interval.
+    * The percentiles of few queries lie too close together; they are moved outward to where Student's t has them
+      (Hesterberg, The American Statistician 69, 2015). With ten queries that makes 0.9 % and 99.1 % of 2.5 and 97.5 %.
 
     In simulations with 300 queries, intervals of 95 % held the true difference in 94 to 96 % of the cases where queries
     vary more than seeds, and where seeds vary by far the most in 94 % with five seeds a side, 91 % with three and 85 %
@@ -133,8 +136,19 @@ def _interval(a: FloatArray, b: FloatArray, resamples: int, confidence: float, s
     means = _means_over_resampled_queries(np.concatenate([a, b]), resamples, rng)
     of_a = (means[:, : len(a)] * _seed_weights(len(a), resamples, rng)).sum(axis=1)
     of_b = (means[:, len(a) :] * _seed_weights(len(b), resamples, rng)).sum(axis=1)
-    low, high = np.quantile(of_a - of_b, [(1 - confidence) / 2, (1 + confidence) / 2])
+    tail = _tail(confidence, a.shape[1])
+    low, high = np.quantile(of_a - of_b, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _tail(confidence: float, queries: int) -> float:
+    """The share of resamples to leave out on each side."""
+    from scipy.special import ndtr, stdtrit
+
+    if queries < 2:
+        return 0.0
+    t = stdtrit(queries - 1, (1 + confidence) / 2)
+    return float(ndtr(-t * math.sqrt(queries / (queries - 1))))
 
 
 def _seed_weights(seeds: int, resamples: int, rng: np.random.Generator) -> FloatArray:

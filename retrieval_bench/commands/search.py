@@ -89,14 +89,14 @@ def _index(describer: "Describer", options: argparse.Namespace) -> "PictureIndex
 
 
 def _print(answer: "Answer", index: "PictureIndex") -> None:
-    sign = 1 if answer.metric == "dot" else -1
     measure = _MEASURES[answer.metric]
     for note in answer.notes:
         print(f"note: {note}")
     print(f"{len(answer.hits)} of {len(index.listed):,} pictures in {index.root}")
     print(f"rank  {measure}  picture")
     for rank, hit in enumerate(answer.hits, start=1):
-        score = f"{sign * hit.score:.0f}" if answer.metric == "hamming" else f"{sign * hit.score:.4f}"
+        value = hit.score if answer.metric == "dot" else abs(hit.score)
+        score = f"{value:.0f}" if answer.metric == "hamming" else f"{value:.4f}"
         box = "" if hit.box is None else "  " + " ".join(f"{value:.0f}" for value in hit.box)
         print(f"{rank:4}  {score:>{len(measure)}}  {hit.path}{box}")
 

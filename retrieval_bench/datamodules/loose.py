@@ -68,13 +68,18 @@ class LooseDataModule(RetrievalDataModule):
         preprocessing: As the method wants them, without what files say of a data set's own pictures: saliency boxes
             and region proposals.
         eval_batch_size: Pictures in a batch, at most.
-        num_workers: Processes that decode.
+        num_workers: Processes that decode; None for as many as there are cores, at most 8.
     """
 
     dataset_class: ClassVar[type[RetrievalDataset]] = LoosePictures
 
     def __init__(
-        self, pictures: LoosePictures, preprocessing: Preprocessing, *, eval_batch_size: int = 1, num_workers: int = 0
+        self,
+        pictures: LoosePictures,
+        preprocessing: Preprocessing,
+        *,
+        eval_batch_size: int = 1,
+        num_workers: int | None = 0,
     ) -> None:
         super().__init__(pictures.root, eval_batch_size=eval_batch_size, num_workers=num_workers)
         self.dataset = pictures

@@ -103,8 +103,8 @@ def preprocessing_facts(preprocessing: Preprocessing) -> dict[str, Any]:
     """A recipe in plain types, complete enough to be followed by other programs."""
     resize: Any = preprocessing.resize
     if isinstance(resize, MaxSide | MinSide):
-        size = {"keep_aspect": True, "rule": "longer side" if isinstance(resize, MaxSide) else "shorter side"}
-        size |= asdict(resize)
+        rule = "longer side" if isinstance(resize, MaxSide) else "shorter side"
+        size = {"keep_aspect": True, "rule": rule, **asdict(resize)}
     elif isinstance(resize, int):
         size = {"keep_aspect": True, "rule": "shorter side", "side": resize}
     else:

@@ -23,7 +23,8 @@ class ExportError(RetrievalBenchError):
 class DescriptorNetwork(nn.Module):
     """Pixels ``(B, 3, H, W)`` uint8 to the descriptors of ``embed``."""
 
-    inputs, outputs = ("image",), ("descriptor",)
+    inputs: tuple[str, ...] = ("image",)
+    outputs: tuple[str, ...] = ("descriptor",)
     left_out: tuple[str, ...] = ()
 
     def __init__(self, method: Any) -> None:
@@ -68,7 +69,7 @@ class _Codes(DescriptorNetwork):
     def _forward(self, seen: Tensor) -> Outputs:
         # As ``pack_bits``, in numbers that ONNX can add.
         ones = (self.method(seen) >= 0).to(torch.int32)
-        places = F.pad(ones, (0, -ones.shape[1] % 8)).unflatten(1, (-1, 8))
+        places = F.pad(ones, (0, -ones.shape[1] % 8)).view(ones.shape[0], -1, 8)
         weights = torch.tensor([1 << j for j in range(8)], dtype=torch.int32, device=seen.device)
         return ((places * weights).sum(2).to(torch.uint8),)
 

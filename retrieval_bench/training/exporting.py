@@ -204,7 +204,7 @@ def _runner(network: DescriptorNetwork, kind: Format, file: Path) -> Any:
     if kind == "pt2":
         module = torch.export.load(file).module()
         return lambda example: module(*example)
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]  # ships no types
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from finished_runs import finish_run
 
 
 @pytest.fixture(autouse=True)

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def searched(run: Path):
 def test_queries_of_the_data_set_find_what_they_found_in_the_evaluation(run):
     describer, index = searched(run)
     expected = read_ranked(run / "ranked.npz")
+    assert len(np.unique(expected.score[:QUERIES])) > QUERIES  # an order that something decides
     data = describer.run.datamodule(data_of(run), 0)
     table, crops = data.table, data.protocol.query_crop != "none"
     for i in range(QUERIES):
@@ -98,6 +100,7 @@ def test_search_indexes_prints_draws_and_then_only_loads(rmac, tmp_path, capsys)
     results, picture = str(rmac.parents[4]), next((data_of(rmac) / "miniature" / "oxford5k").rglob("*.jpg"))
     words = ["search", "--run", "try/oxford5k/rmac/s0", "--results", results, "--data-dir", str(data_of(rmac))]
     words += ["--query", str(picture), "--top", "3", "--box", "5", "5", "60", "60"]
+    shutil.rmtree(rmac / OWN, ignore_errors=True)
     assert main([*words, "--output", str(tmp_path / "found.png")]) == 0
     first = capsys.readouterr().out
     assert "described now" in first
