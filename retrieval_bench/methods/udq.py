@@ -15,7 +15,7 @@ from torch.optim import SGD
 from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.quantization import discriminability, separability
 from retrieval_bench.methods.base import Batch
-from retrieval_bench.methods.udq_parts import CodewordClassifiers, first_and_others
+from retrieval_bench.methods.udq_parts import CodewordClassifiers, first_and_others, scaled_gradient
 from retrieval_bench.methods.udq_rounds import ClassifierStart, QuantizationRounds
 from retrieval_bench.nn.backbones import Backbone, Tap, origin
 from retrieval_bench.nn.preprocessing import MinSide, Preprocessing, WeightsFamily
@@ -63,8 +63,9 @@ class UDQ(QuantizationRounds):
             features off the shelf.
         epochs_per_round: Passes over all pictures between two quantisations. Not in the paper.
         discriminability_weight: Lambda, of the second loss (Figure 4).
-        feature_scale: ``auto`` multiplies region vectors by one number, so that with a weight of 0.01 both losses are
-            alike when every codeword is as likely, as the paper has it; ``none`` leaves them unit vectors.
+        feature_scale: ``auto`` multiplies features by one number, so that with a weight of 0.01 both losses are alike
+            when every codeword is as likely, as the paper has it; ``none`` leaves those of unit vectors. Gradients are
+            not multiplied by it.
         refinement: Of the features that codebooks, and the codes to be learned, are made from (Table 5).
         neighbours: S of the refinement; by default the paper's.
         clusters: Of the refinement. Not in the paper.
@@ -170,7 +171,10 @@ class UDQ(QuantizationRounds):
     def feature(self, vectors: Tensor) -> Tensor:
         """Features of regions: ``(..., C)`` unit vectors to ``(..., dim)`` float32."""
         with torch.autocast(vectors.device.type, enabled=False):  # codes must not hang on half precision
-            features: Tensor = self.projection(self.feature_scale * (vectors.float() - self.centre))
+            unscaled = self.projection(vectors.float() - self.centre)
+            # The scale is there to balance two losses. Gradients that it multiplied, too, would move features at its
+            # square times the rate: away from all codewords, and a trunk to ruin within a few steps.
+            features: Tensor = self.feature_scale * scaled_gradient(unscaled, 1 / self.feature_scale)
         return features
 
     def region_vectors(self, image: Tensor, boxes: Tensor) -> Tensor:

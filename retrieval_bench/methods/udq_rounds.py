@@ -15,7 +15,6 @@ from retrieval_bench.methods.udq_parts import (
     CodewordClassifiers,
     RegionBatches,
     drawn_regions,
-    scaled_gradient,
 )
 from retrieval_bench.methods.udq_start import balanced_scale, principal_axes
 from retrieval_bench.nn.backbones import Backbone
@@ -126,8 +125,7 @@ class QuantizationRounds(RetrievalMethod):
         assert self._codes is not None
         codes = self._codes[picture[:, None], chosen].to(self.device)
         vectors = self.region_vectors(batch["image"], boxes).flatten(0, 1)
-        # The scale of features is ours: multiplied by it, gradients at the paper's rate destroy a trunk in a few steps.
-        return scaled_gradient(vectors, 1 / self.feature_scale), codes.flatten(0, 1)
+        return vectors, codes.flatten(0, 1)
 
     def on_train_epoch_end(self) -> None:
         """At the end of a round, and of training, make new codebooks and codes."""

@@ -187,20 +187,23 @@ def test_regions_drawn_to_learn_from_keep_their_codes():
 
 
 def test_the_loss_reaches_the_trunk_from_its_third_group_on_whatever_the_scale_of_features():
-    norms = []
+    norms, projections = [], []
     for scale in (1.0, 50.0):
         torch.manual_seed(0)
         method = with_codes(small(train_backbone=True, regions_per_step=4))
         method.feature_scale.fill_(scale)
         # Both losses have the gradient that they have at a scale of 1.
         method.projection.weight.data.div_(scale)
+        method.projection.bias.data.div_(scale)
         image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
         method.training_step({"image": image, "index": torch.tensor([7])}, 0).backward()
         trained = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
         assert all(p.grad is not None and p.grad.any() for _, p in trained)
         trunk = [p for name, p in trained if name.startswith("backbone.")]
         norms.append(torch.cat([p.grad.flatten() for p in trunk]).norm())
-    torch.testing.assert_close(norms[0], 50 * norms[1], rtol=1e-3, atol=0)
+        projections.append(method.projection.weight.grad)
+    torch.testing.assert_close(norms[0], 50 * norms[1], rtol=1e-3, atol=0)  # as the weights on the way
+    torch.testing.assert_close(*projections, rtol=1e-3, atol=1e-6)
 
 
 def test_proposals_of_a_file_are_trimmed_or_come_again(tmp_path):
