@@ -26,13 +26,8 @@ def add(commands: Subparsers) -> None:
             help="SUITE/DATASET/SETTING for all seeds, or with /s0 for one; or the path of either's folder",
         )
     parser.add_argument("--metric", metavar="NAME", help="as in result.json (default: the protocol's main metric)")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="the data sets' folder, for the paths of pictures (default: $RETRIEVAL_BENCH_DATA or data)",
-    )
+    add_results(parser)
+    add_data_dir(parser, ", for the paths of pictures")
     parser.add_argument("--json", action="store_true", help="print JSON, metrics as fractions")
     parser.set_defaults(handler=handle)
 

@@ -19,7 +19,7 @@ def add(commands: Subparsers) -> None:
         example="retrieval-bench dashboard --suite smoke --offline results/dashboard",
     )
     parser.add_argument("--suite", metavar="SUITE", help="only results of this suite")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_results(parser)
     parser.add_argument(
         "--project", default=os.environ.get("WANDB_PROJECT", "retrieval-bench"), help="default: retrieval-bench"
     )

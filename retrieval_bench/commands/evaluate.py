@@ -49,9 +49,7 @@ def add(commands: Subparsers) -> None:
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--root", type=Path, metavar="DIR", help="the data set's folder (default: data/NAME)")
-    where.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="the data sets' folder (default: $RETRIEVAL_BENCH_DATA or data)"
-    )
+    add_data_dir(where)
     parser.set_defaults(handler=handle)
 
 

@@ -29,7 +29,7 @@ def add(commands: Subparsers) -> None:
     )
     parser.add_argument("--paper", metavar="KEY", help="the tables of this paper (results/papers/KEY.yaml)")
     parser.add_argument("--suite", metavar="SUITE", help="only results of this suite")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_results(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file")
     parser.set_defaults(handler=handle)
 

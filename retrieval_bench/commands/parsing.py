@@ -42,6 +42,24 @@ def add_root(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add ``--results``, the folder of results."""
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+
+
+def add_data_dir(
+    parser: "argparse._ActionsContainer", more: str = "", *, default: str = "$RETRIEVAL_BENCH_DATA or data"
+) -> None:
+    """Add ``--data-dir``, the folder of all data sets.
+
+    Args:
+        parser: Where to add it; a group of options, too.
+        more: What it is for, for the help.
+        default: What it is by itself, in words.
+    """
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=f"the data sets' folder{more} (default: {default})")
+
+
 def chosen_root(options: argparse.Namespace) -> Path:
     """The folder that ``--root`` names, or the usual one of the data set ``name``."""
     from retrieval_bench.datasets.base import default_root

@@ -33,7 +33,7 @@ def add(commands: Subparsers) -> None:
     )
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the PNG, SVG or PDF to write")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the points, too, as they are drawn")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_results(parser)
     parser.set_defaults(handler=handle)
 
 

@@ -25,7 +25,7 @@ def add(commands: Subparsers) -> None:
         metavar="FRACTION",
         help="with --update: how far a metric may fall (0.02: two points)",
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_results(parser)
     parser.set_defaults(handler=handle)
 
 

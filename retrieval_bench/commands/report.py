@@ -16,16 +16,11 @@ def add(commands: Subparsers) -> None:
         "results, settings against each other, and behind every number its run. An earlier report is replaced.",
         example="retrieval-bench report --output results/report",
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_results(parser)
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help="the report's folder (default: report in the folder of results)"
     )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="DIR",
-        help="the data sets' folder, for pictures (default: where the runs found them)",
-    )
+    add_data_dir(parser, ", for pictures", default="where the runs found them")
     parser.add_argument("--suite", metavar="SUITE", help="only results of this suite")
     parser.set_defaults(handler=handle)
 

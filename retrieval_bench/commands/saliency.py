@@ -68,9 +68,7 @@ def add(commands: Subparsers) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     """Write the boxes of a data set, and a picture of some of them."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from retrieval_bench.commands.counting import counting
     from retrieval_bench.datamodules.saliency import SaliencySettings, make_boxes
     from retrieval_bench.datasets import dataset_class
     from retrieval_bench.nn.saliency import SaliencyNetwork
@@ -86,15 +84,7 @@ def handle(options: argparse.Namespace) -> int:
     )
     network = SaliencyNetwork(options.network, options.weights)
     workers = options.workers if options.workers is not None else min(8, os.cpu_count() or 1)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True))
-    task = bar.add_task(options.name)
-
-    def show(done: int, total: int) -> None:
-        bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
+    with counting(options.name) as count:
         files = make_boxes(
             network,
             dataset,
@@ -102,14 +92,10 @@ def handle(options: argparse.Namespace) -> int:
             settings,
             batch_size=options.batch_size,
             num_workers=workers,
-            progress=show,
+            progress=count.show,
         )
-    finally:
-        worked = bar.live.is_started
-        if worked:
-            bar.stop()
     for file in files:
-        print(f"the boxes are in {file}" if worked else f"complete already: {file}")
+        print(f"the boxes are in {file}" if count.shown else f"complete already: {file}")
     if options.picture is not None:
         save_sheet(_saliency_sheet(network, dataset, settings), options.picture)
     return 0

@@ -39,9 +39,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         help="an option of every run, over the suite's own: --set model.init_args.weights=vgg16.pth; may be repeated",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="at most this many runs")
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="the data sets' folder (default: $RETRIEVAL_BENCH_DATA or data)"
-    )
+    add_data_dir(parser)
     parser.add_argument(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="where results go (default: results)"
     )

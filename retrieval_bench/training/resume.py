@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
+
+from retrieval_bench.methods.gathering import of_all_processes
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -71,12 +72,7 @@ class RandomState(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The generators of all processes; every process takes part in a checkpoint."""
-        mine = _generators()
-        if not (dist.is_available() and dist.is_initialized()):
-            return {"ranks": [mine]}
-        ranks: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(ranks, mine)
-        return {"ranks": ranks}
+        return {"ranks": of_all_processes(_generators())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Kept until training starts: what Lightning does in between may draw random numbers."""
