@@ -9,7 +9,7 @@ _NAMES = {
     "map_oxford": "mAP (Oxford)",
     "map_at_r": "mAP@R",
     "r_precision": "R-precision",
-    "accuracy": "accuracy",
+    "localisation_at_50": "localised",
     "search_time": "search time",
 }
 
@@ -18,7 +18,7 @@ def metric_label(key: str) -> str:
     """The head of a metric's column, for instance ``R@1`` for ``recall_at_1``."""
     if at := re.fullmatch(r"(recall|precision|capped_precision|map)_at_(\d+)", key):
         return {"recall": "R@", "precision": "P@", "capped_precision": "mP@", "map": "mAP@"}[at[1]] + at[2]
-    if bound := re.fullmatch(r"(.+)_(optimistic|pessimistic)", key):
+    if bound := re.fullmatch(r"(.+)_(optimistic|pessimistic|index)", key):
         return f"{metric_label(bound[1])} {bound[2]}"
     return _NAMES.get(key, key.replace("_", " "))
 
