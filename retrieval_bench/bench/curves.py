@@ -283,9 +283,9 @@ def _gaps(setting: Setting, metric: str) -> str:
 
 
 def _printed(setting: Setting, metric: str, papers: Mapping[str, Paper], facts: Facts) -> float | None:
-    """The paper's own number for a setting, in percent."""
+    """The paper's own number for a setting, in percent; a guest has none, whatever it is called."""
     protocol, row = setting.protocol, setting.row
-    if row.method not in papers:
+    if row.guest or row.method not in papers:
         return None
     ways = published_ways(protocol, facts(protocol.dataset))
     value = printed_value(papers[row.method], (row.method, row.variant), protocol.dataset, metric, ways)

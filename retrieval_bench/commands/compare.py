@@ -2,9 +2,8 @@
 
 import argparse
 import json
-from pathlib import Path
 
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, add_data_dir, add_results, command
 from retrieval_bench.commands.tables import make_console
 
 

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, add_results, command
 
 
 def add(commands: Subparsers) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from retrieval_bench.commands.parsing import Subparsers, add_name, chosen_root, command
+from retrieval_bench.commands.parsing import Subparsers, add_data_dir, add_name, chosen_root, command
 from retrieval_bench.commands.tables import make_console
 
 _DESCRIPTION = """\

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, add_results, command
 from retrieval_bench.commands.tables import make_console, results_below
 
 if TYPE_CHECKING:

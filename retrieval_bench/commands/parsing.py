@@ -57,7 +57,8 @@ def add_data_dir(
         more: What it is for, for the help.
         default: What it is by itself, in words.
     """
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=f"the data sets' folder{more} (default: {default})")
+    text = f"the data sets' folder{more} (default: {default})"
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help=text)
 
 
 def chosen_root(options: argparse.Namespace) -> Path:
@@ -66,6 +67,13 @@ def chosen_root(options: argparse.Namespace) -> Path:
 
     root: Path | None = options.root
     return root if root is not None else default_root(options.name)
+
+
+def not_negative(text: str) -> int:
+    """A whole number from 0, for ``type=``."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
 
 
 def positive(text: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from retrieval_bench.bench.files import write_whole
 from retrieval_bench.commands.drawing import PictureError
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, add_results, command
 
 
 def add(commands: Subparsers) -> None:

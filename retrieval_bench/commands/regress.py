@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, add_results, command
 from retrieval_bench.commands.tables import make_console, results_below
 
 

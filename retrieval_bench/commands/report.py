@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, add_data_dir, add_results, command
 
 
 def add(commands: Subparsers) -> None:

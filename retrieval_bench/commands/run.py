@@ -46,7 +46,9 @@ def handle(options: argparse.Namespace) -> int:
 
     suite, runs = chosen(options)
     if options.print_commands:
-        print("\n".join(again(options, run) for run in runs if state(run) != "done"))
+        for run in runs:
+            if state(run) != "done":
+                print(again(options, run))
         return 0
     console = make_console()
     if options.dry_run:

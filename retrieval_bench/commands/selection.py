@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval_bench.commands.parsing import positive
+from retrieval_bench.commands.parsing import add_data_dir, positive
 
 if TYPE_CHECKING:
     from retrieval_bench.bench.plan import Run

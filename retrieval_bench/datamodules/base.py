@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from retrieval_bench.datamodules.cache import CachedPictures
+from retrieval_bench.datamodules.facts import DataFacts
 from retrieval_bench.datamodules.images import (
     Batch,
     DecodedPictures,
@@ -24,27 +24,22 @@ from retrieval_bench.datamodules.images import (
     picture_shapes,
 )
 from retrieval_bench.datamodules.proposals import ProposedImages, wanted_proposals
+from retrieval_bench.datamodules.reference import own_reference_rows, reference_rows
 from retrieval_bench.datamodules.samplers import (
     ClassBalancedBatchSampler,
     IntArray,
     ShapeBatchSampler,
     ShuffledBatchSampler,
     StridedSampler,
+    refuse_foreign_samplers,
 )
-from retrieval_bench.datasets import dataset_class
-from retrieval_bench.datasets.base import RetrievalDataset, default_root
-from retrieval_bench.datasets.errors import DatasetNotFoundError
 from retrieval_bench.datasets.images import image_size
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.datasets.proposals import TableProposals
-from retrieval_bench.datasets.table import SampleTable
 from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import Preprocessing, normalize
-from retrieval_bench.retrieval.ground_truth import GroundTruth
-from retrieval_bench.retrieval.protocol import Protocol
 
 
-class RetrievalDataModule(LightningDataModule):
+class RetrievalDataModule(DataFacts):
     """Batches of one data set under one protocol.
 
     A batch is a dictionary of ``image (B, 3, H, W)``, ``label (B,)`` and ``index (B,)``, the row in the table, both
@@ -55,12 +50,9 @@ class RetrievalDataModule(LightningDataModule):
     asks for region proposals, ``proposals (B, R, 4)`` float32 are those of whole pictures, in the same pixels.
 
     Attributes:
-        dataset_class: The data set of a subclass.
         preprocessing: How the network wants its pictures. If nobody sets it, it is asked of the method that is
             trained or tested.
     """
-
-    dataset_class: ClassVar[type[RetrievalDataset]]
 
     def __init__(
         self,
@@ -90,7 +82,7 @@ class RetrievalDataModule(LightningDataModule):
                 the gallery where there are none. By default this one's own; for landmarks the other city's.
             reference_root: Its folder; by default beside this data set's own.
         """
-        super().__init__()
+        super().__init__(root, protocol, reference, reference_root)
         self.preprocessing: Preprocessing | None = None
         self.classes_per_batch = classes_per_batch
         self.images_per_class = images_per_class
@@ -98,65 +90,12 @@ class RetrievalDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.cache = cache
-        self._root, self._protocol = root, protocol
-        self._reference, self._reference_root = reference, reference_root
         self._pictures: PictureSource | None = None
-
-    @cached_property
-    def dataset(self) -> RetrievalDataset:
-        """The data set, read on first use."""
-        root = default_root(self.dataset_class.name) if self._root is None else self._root
-        return self.dataset_class(root, self._protocol)
-
-    @property
-    def table(self) -> SampleTable:
-        """One row an image."""
-        return self.dataset.table
-
-    @property
-    def protocol(self) -> Protocol:
-        """How numbers on this data are made."""
-        return self.dataset.protocol
-
-    @property
-    def ground_truth(self) -> GroundTruth:
-        """Who asks, who is searched and who should be found."""
-        return self.dataset.ground_truth
-
-    @property
-    def num_classes(self) -> int:
-        """How many classes there are to train on."""
-        return len(self.training_classes)
-
-    @cached_property
-    def training_labels(self) -> IntArray:
-        """``(n,)`` for each row its training class, counted from 0; -1 for rows that are not trained on."""
-        table = self.table
-        usable = table.is_train & (table.label >= 0)
-        labels = np.full(len(table), -1, np.int64)
-        labels[usable] = np.searchsorted(self.training_classes, table.label[usable])
-        return labels
-
-    @cached_property
-    def training_classes(self) -> IntArray:
-        """``(num_classes,)`` the table's label of each training class."""
-        table = self.table
-        return np.unique(table.label[table.is_train & (table.label >= 0)])
 
     @property
     def seed(self) -> int:
         """What all chance in training batches comes from: the seed of the run."""
         return int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
-
-    @property
-    def evaluation_rows(self) -> IntArray:
-        """Rows of queries and gallery, each once."""
-        return np.flatnonzero(self.table.is_query | self.table.is_gallery).astype(np.int64)
-
-    @property
-    def database_rows(self) -> IntArray:
-        """Rows of the gallery, without pictures that are there only to distract."""
-        return self.table.rows("gallery")
 
     @cached_property
     def proposals(self) -> TableProposals | None:
@@ -186,7 +125,8 @@ class RetrievalDataModule(LightningDataModule):
             OptionError: If nobody says what the method wants, or the trainer would put its samplers before ours.
         """
         del stage
-        self._refuse_foreign_samplers()
+        if self.trainer is not None:
+            refuse_foreign_samplers(self.trainer)
         decoded = DecodedPictures(self.dataset, self._recipe())
         if self.cache is False:
             self._pictures = decoded
@@ -242,41 +182,6 @@ class RetrievalDataModule(LightningDataModule):
         """
         return self._evaluation_loader(self._source(), self.table.label, rows)
 
-    @cached_property
-    def reference(self) -> RetrievalDataset:
-        """The data set that statistics are learned from; a miniature's is drawn where it is missing.
-
-        Raises:
-            DatasetNotFoundError: If it is not at hand.
-        """
-        if self._reference is None:
-            return self.dataset
-        kind = dataset_class(self._reference)
-        if self._reference_root is not None:
-            return kind(self._reference_root)
-        given = Path(default_root(self.dataset_class.name) if self._root is None else self._root)
-        home = given.parent / kind.name
-        if self.dataset.is_miniature:
-            synthesize(kind.name, home)
-        try:
-            return kind(home)
-        except DatasetNotFoundError as error:
-            raise DatasetNotFoundError(
-                f"{error} Statistics for {self.dataset.name} are learned from it; if it lies elsewhere, say "
-                "--data.reference_root"
-            ) from error
-
-    @property
-    def _reference_role(self) -> str:
-        return "train" if self.reference.table.is_train.any() else "gallery"
-
-    @property
-    def reference_name(self) -> str:
-        """What ``reference_dataloader`` shows, in words, for the notes of a result."""
-        role = self._reference_role
-        kind = "training pictures" if role == "train" else "pictures"
-        return f"the {len(self.reference.table.rows(role)):,} {kind} of {self.reference.name}"
-
     def reference_dataloader(self) -> DataLoader[Batch]:
         """The pictures that statistics are learned from, as they are evaluated.
 
@@ -286,15 +191,9 @@ class RetrievalDataModule(LightningDataModule):
             OptionError: If the data set has none but those that are evaluated.
         """
         if self.reference is self.dataset:
-            if self._reference_role != "train":
-                raise OptionError(
-                    f"{self.dataset.name} has no training pictures that statistics could be learned from: name another "
-                    "data set with --data.reference"
-                )
-            return self.picture_dataloader(self.table.rows("train"))
-        table = self.reference.table
+            return self.picture_dataloader(own_reference_rows(self.dataset))
         source = DecodedPictures(self.reference, replace(self._recipe(), boxes=None))
-        return self._evaluation_loader(source, table.label, table.rows(self._reference_role))
+        return self._evaluation_loader(source, self.reference.table.label, reference_rows(self.reference))
 
     def prepared(self, batch: Batch, device: torch.device) -> Batch:
         """A loader's batch on a device, its pixels turned into the network's values, as Lightning does by itself."""
@@ -381,17 +280,3 @@ class RetrievalDataModule(LightningDataModule):
             return self.num_workers
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(8, cores // (self.trainer.num_devices if self.trainer is not None else 1))
-
-    def _refuse_foreign_samplers(self) -> None:
-        if self.trainer is None:
-            return
-        if self.trainer.world_size > 1 and self.trainer._accelerator_connector.use_distributed_sampler:
-            raise OptionError(
-                "Lightning would put its own sampler before the class-balanced batches and repeat evaluation images: "
-                "set --trainer.use_distributed_sampler false"
-            )
-        if getattr(self.trainer, "overfit_batches", 0):
-            raise OptionError(
-                "overfit_batches replaces the class-balanced batches: "
-                "limit --trainer.limit_train_batches instead, and leave --trainer.overfit_batches at 0"
-            )

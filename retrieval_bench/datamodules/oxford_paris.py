@@ -8,7 +8,7 @@ import numpy as np
 
 from retrieval_bench.datamodules.base import RetrievalDataModule
 from retrieval_bench.datamodules.samplers import IntArray
-from retrieval_bench.datasets.base import RetrievalDataset, default_root
+from retrieval_bench.datasets.base import RetrievalDataset
 from retrieval_bench.datasets.oxford_paris import LandmarkDataset, Oxford5k, Oxford105k, Paris6k, Paris106k
 from retrieval_bench.datasets.revisited import ROxford5k, RParis6k
 
@@ -36,8 +36,7 @@ class LandmarkDataModule(RetrievalDataModule):
     def dataset(self) -> RetrievalDataset:
         """The data set, read on first use."""
         kind = cast("type[LandmarkDataset]", self.dataset_class)
-        root = default_root(kind.name) if self._root is None else self._root
-        return kind(root, self._protocol, distractors=self._distractors)
+        return kind(self._home, self._protocol, distractors=self._distractors)
 
     @property
     def database_rows(self) -> IntArray:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pytorch_lightning import Trainer
 from torch.utils.data import Sampler
 
 from retrieval_bench.errors import OptionError
@@ -238,3 +239,21 @@ class ShapeBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self._batches)
+
+
+def refuse_foreign_samplers(trainer: Trainer) -> None:
+    """See that Lightning leaves these samplers in place.
+
+    Raises:
+        OptionError: If it would put its own before them.
+    """
+    if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
+        raise OptionError(
+            "Lightning would put its own sampler before the class-balanced batches and repeat evaluation images: "
+            "set --trainer.use_distributed_sampler false"
+        )
+    if getattr(trainer, "overfit_batches", 0):
+        raise OptionError(
+            "overfit_batches replaces the class-balanced batches: "
+            "limit --trainer.limit_train_batches instead, and leave --trainer.overfit_batches at 0"
+        )

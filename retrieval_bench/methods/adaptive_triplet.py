@@ -22,6 +22,7 @@ from retrieval_bench.losses.mining import Triplets, hard_triplets, random_triple
 from retrieval_bench.losses.triplet import Distance, check_distance, triplet_gap
 from retrieval_bench.methods.base import Batch
 from retrieval_bench.methods.cached_features import CachedFeatures, TripletBatches, cache_features
+from retrieval_bench.methods.epoch_order import EpochOrder
 from retrieval_bench.methods.phases import PhasedMethod
 from retrieval_bench.nn.backbones import Backbone
 from retrieval_bench.nn.hashing import HashLayer, pack_bits
@@ -214,15 +215,17 @@ class AdaptiveTriplet(PhasedMethod):
             self._features = cache_features(self, self.feature, data)
         if self._triplets is None:
             self._choose_triplets(data.seed)
-        return TripletBatches(
-            self._current_triplets,
-            lambda: self.trainer.current_epoch,
+        order = EpochOrder(
             len(self._current_triplets().anchor),
             self.triplets_per_batch,
+            lambda: self.trainer.current_epoch,
+            thing="triplet",
+            option="triplets_per_batch",
             seed=data.seed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
+        return TripletBatches(self._current_triplets, order)
 
     def on_train_epoch_start(self) -> None:
         """Freeze what the phase does not train; in the second, draw the curve and choose triplets when it is time."""

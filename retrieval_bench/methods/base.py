@@ -10,13 +10,13 @@ from statistics import median
 from typing import Any, ClassVar
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 
 from retrieval_bench.errors import OptionError
+from retrieval_bench.methods.gathering import gather
 from retrieval_bench.methods.postprocess import take_steps
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
@@ -222,12 +222,3 @@ class RetrievalMethod(TrainedNetwork, ABC):
         query, gallery, first = self.postprocessed.query, self.postprocessed.gallery, self.postprocessed.first
         numbers = evaluate(query, gallery, data.ground_truth, data.protocol, first=first, device=self.device)
         return replace(numbers, notes=notes)
-
-
-def gather(shards: list[Descriptors]) -> list[Descriptors]:
-    """The shards of all processes, on every process, in the order of their ranks."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return shards
-    everyone: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, Descriptors.merge(shards) if shards else None)
-    return [shard for shard in everyone if shard is not None]

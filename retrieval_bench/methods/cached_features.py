@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.mining import Triplets
-from retrieval_bench.methods.base import Batch, RetrievalMethod, gather
+from retrieval_bench.methods.base import Batch, RetrievalMethod
+from retrieval_bench.methods.epoch_order import EpochOrder
+from retrieval_bench.methods.gathering import gather
 from retrieval_bench.retrieval.descriptors import Descriptors
 
 
@@ -63,48 +64,20 @@ def cache_features(method: RetrievalMethod, feature: Callable[[Tensor], Tensor],
 
 
 class TripletBatches:
-    """Batches of triplets, in an order drawn anew each epoch; every process sees its own share.
+    """Batches of triplets.
 
     Args:
         triplets: Gives the triplets when an epoch starts; their number must not change.
-        epoch: Gives the epoch when it starts.
-        count: How many triplets there are.
-        batch_size: Triplets in a batch of one process.
-        seed: Chooses the order, together with the epoch.
-        rank: Which process this is.
-        world_size: Of how many.
-
-    Raises:
-        OptionError: If not even one triplet comes to every process.
+        order: Of the triplets.
     """
 
-    def __init__(
-        self,
-        triplets: Callable[[], Triplets],
-        epoch: Callable[[], int],
-        count: int,
-        batch_size: int,
-        *,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if batch_size < 1 or count < world_size:
-            raise OptionError(
-                f"batches of {batch_size} triplets cannot be made for {world_size} processes from {count} triplets: "
-                "triplets_per_batch must be at least 1, and each process needs a triplet"
-            )
-        self._triplets, self._epoch = triplets, epoch
-        self._share, self._size = count // world_size, batch_size
-        self._seed, self._rank, self._world = seed, rank, world_size
+    def __init__(self, triplets: Callable[[], Triplets], order: EpochOrder) -> None:
+        self._triplets, self._order = triplets, order
 
     def __len__(self) -> int:
-        return -(-self._share // self._size)
+        return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
         triplets = self._triplets()
-        chance = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
-        order = torch.randperm(len(triplets.anchor), generator=chance)
-        mine = order[self._rank :: self._world][: self._share].to(triplets.anchor.device)
-        for chosen in torch.split(mine, self._size):
+        for chosen in self._order.batches(triplets.anchor.device):
             yield {name: rows[chosen] for name, rows in triplets._asdict().items()}

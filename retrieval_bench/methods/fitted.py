@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.base import Batch, RetrievalMethod
+from retrieval_bench.methods.gathering import of_all_processes
 from retrieval_bench.nn.backbones import Backbone, Tap
 from retrieval_bench.nn.preprocessing import MaxSide, Preprocessing, WeightsFamily
 from retrieval_bench.nn.projections import load_projection
@@ -211,7 +211,7 @@ class FittedMethod(RetrievalMethod):
         for batch in data.reference_dataloader():
             seen = self.reference_view(data.prepared(batch, self.device))
             moments.add(vectors(seen, self._trunk_maps(seen["image"])))
-        moments = Moments.join(_of_all_processes(moments))
+        moments = Moments.join(of_all_processes(moments))
         if not moments.count:
             raise OptionError(f"{type(self).__name__} has nothing to learn its {statistic} from: {self.learned_from}")
         return moments
@@ -263,12 +263,3 @@ def cut_window(maps: Tensor, window: Sequence[int]) -> Tensor:
     """The cells x1, y1, x2, y2, the ends exclusive, of maps ``(..., H, W)``."""
     x1, y1, x2, y2 = window
     return maps[..., y1:y2, x1:x2]
-
-
-def _of_all_processes(moments: Moments) -> list[Moments]:
-    """The moments of every process in the order of their ranks."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return [moments]
-    everyone: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, moments)
-    return everyone

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from retrieval_bench.errors import OptionError
+from retrieval_bench.methods.gathering import gather, of_all_processes
 from retrieval_bench.nn.projections import load_projection
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.postprocessing import PictureMap, PostProcessing, References, RetrievalState, postprocess
@@ -47,8 +47,8 @@ class MethodSources:
                 with self.method.trainer.precision_plugin.forward_context():
                     shards.append(self.method.embed(batch).cpu())
                 labels.update(zip(batch["index"].tolist(), batch["label"].tolist(), strict=True))
-            described = Descriptors.merge(self.gather(shards))
-            label_of = dict(pair for share in self.gather([labels]) for pair in share.items())
+            described = Descriptors.merge(gather(shards))
+            label_of = dict(pair for share in of_all_processes(labels) for pair in share.items())
             label = torch.tensor([label_of[row] for row in described.image.tolist()], dtype=torch.int64)
             self._references = References(described.data, label)
         return self._references
@@ -85,11 +85,7 @@ class MethodSources:
 
     def gather(self, share: list[T]) -> list[T]:
         """What all processes have, in the order of their ranks."""
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-            return share
-        everyone: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(everyone, share)
-        return [one for part in everyone for one in part]
+        return [one for part in of_all_processes(share) for one in part]
 
     def _prepared(self, loader: Any) -> Iterator[dict[str, Tensor]]:
         return (self.data.prepared(batch, self.device) for batch in loader)

@@ -15,7 +15,7 @@ from torch.optim import SGD
 from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.quantization import discriminability, separability
 from retrieval_bench.methods.base import Batch
-from retrieval_bench.methods.udq_parts import CodewordClassifiers, first_and_others, scaled_gradient
+from retrieval_bench.methods.udq_parts import CodewordClassifiers, first_rows, other_rows, scaled_gradient
 from retrieval_bench.methods.udq_rounds import ClassifierStart, QuantizationRounds
 from retrieval_bench.nn.backbones import Backbone, Tap, origin
 from retrieval_bench.nn.preprocessing import MinSide, Preprocessing, WeightsFamily
@@ -34,15 +34,15 @@ class UDQ(QuantizationRounds):
     """Codes of region proposals, learned from the searched pictures themselves: quantise, learn the codes, and again.
 
     No label of theirs is read. Before all that, the paper most likely trains the trunk on the queries with their boxes
-    and landmarks as classes, which tells it what will be asked; here it does not. Pictures that only distract are
-    coded, but not learned from.
+    and landmarks as classes, which tells it what will be asked; here only a trunk in ``weights`` that ``QueryDetector``
+    has trained knows them, and the result then says so. Pictures that only distract are coded, but not learned from.
 
     A query is the region of its box in the map of its whole picture: what protocols that crop the activations ask for
     (``crop-x`` of landmarks). The region is the window that the protocol gives, or the whole picture.
 
     Args:
         backbone: The trunk: ``resnet101`` or ``vgg16`` in the paper (Tables 3 and 4).
-        weights: ``imagenet``, ``none``, or the path of a state dict with torchvision's keys.
+        weights: ``imagenet``, ``none``, or the path of a state dict with torchvision's keys or of a checkpoint of ours.
         weights_family: See ``Preprocessing``.
         tap: Which of the trunk's maps; of ResNet101 the paper takes the last one and does not say its stride, which is
             16 here, as that of VGG16.
@@ -217,18 +217,25 @@ class UDQ(QuantizationRounds):
 
     def searchable(self, descriptors: Descriptors, data: Any) -> tuple[Descriptors, Descriptors]:
         """The queries' regions against the gallery's proposals; as tables and codes, once there are codebooks."""
-        own, proposals = first_and_others(descriptors)
-        query, gallery = own.select(data.ground_truth.query), proposals.select(data.ground_truth.gallery)
+        coded = self.quantize and bool(self.quantizer.fitted)
+        query = first_rows(descriptors).select(data.ground_truth.query)
+        # Codes before a choice: features of all regions of many pictures are too large for copies.
+        every = self._codes_of(descriptors) if coded else descriptors
+        gallery = other_rows(every).select(data.ground_truth.gallery)
         assert gallery.boxes is not None
-        gallery = Descriptors(
-            gallery.data, gallery.image, gallery.metric, data.original_boxes(gallery.boxes, gallery.image)
-        )
-        if not (self.quantize and self.quantizer.fitted):
+        # Where the protocol crops pictures, nobody says where in the original they lay.
+        cropped = data.protocol.image_crop == "box"
+        boxes = None if cropped else data.original_boxes(gallery.boxes, gallery.image)
+        gallery = Descriptors(gallery.data, gallery.image, gallery.metric, boxes)
+        if not coded:
             return query, gallery
-        blocks = torch.split(gallery.data, _ROWS_AT_ONCE)
-        codes = torch.cat([self.quantizer.encode(block.to(self.device)).cpu() for block in blocks])
         tables = self.quantizer.tables(query.data.to(self.device)).flatten(1).cpu()
-        return Descriptors(tables, query.image, "adc"), Descriptors(codes, gallery.image, "adc", gallery.boxes)
+        return Descriptors(tables, query.image, "adc"), gallery
+
+    def _codes_of(self, descriptors: Descriptors) -> Descriptors:
+        blocks = torch.split(descriptors.data, _ROWS_AT_ONCE)
+        codes = torch.cat([self.quantizer.encode(block.to(self.device)).cpu() for block in blocks])
+        return Descriptors(codes, descriptors.image, "adc", descriptors.boxes)
 
     @property
     def bytes_per_image(self) -> float:

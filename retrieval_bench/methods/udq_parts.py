@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.base import Batch
+from retrieval_bench.methods.epoch_order import EpochOrder
 from retrieval_bench.retrieval.descriptors import Descriptors
 
 
@@ -69,50 +69,23 @@ class CachedRegions:
 
 
 class RegionBatches:
-    """Batches of all regions of some pictures, in an order drawn anew each epoch; every process sees its own share.
+    """Batches of all regions of some pictures.
 
     Args:
         regions: What to learn from.
         codes: Gives ``(images, R, M)`` the codes of the regions when an epoch starts.
-        epoch: Gives the epoch when it starts.
-        images_per_batch: Pictures in a batch of one process.
-        seed: Chooses the order, together with the epoch.
-        rank: Which process this is.
-        world_size: Of how many.
-
-    Raises:
-        OptionError: If not even one picture comes to every process.
+        order: Of the pictures.
     """
 
-    def __init__(
-        self,
-        regions: CachedRegions,
-        codes: Callable[[], Tensor],
-        epoch: Callable[[], int],
-        images_per_batch: int,
-        *,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if images_per_batch < 1 or len(regions.image) < world_size:
-            raise OptionError(
-                f"batches of {images_per_batch} pictures cannot be made for {world_size} processes from "
-                f"{len(regions.image)} pictures: images_per_batch must be at least 1, and each process needs a picture"
-            )
-        self._regions, self._codes, self._epoch, self._size = regions, codes, epoch, images_per_batch
-        self._share = len(regions.image) // world_size
-        self._seed, self._rank, self._world = seed, rank, world_size
+    def __init__(self, regions: CachedRegions, codes: Callable[[], Tensor], order: EpochOrder) -> None:
+        self._regions, self._codes, self._order = regions, codes, order
 
     def __len__(self) -> int:
-        return -(-self._share // self._size)
+        return len(self._order)
 
     def __iter__(self) -> Iterator[Batch]:
         vectors, codes = self._regions.vectors, self._codes()
-        chance = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch())
-        order = torch.randperm(len(vectors), generator=chance)
-        mine = order[self._rank :: self._world][: self._share].to(vectors.device)
-        for chosen in torch.split(mine, self._size):
+        for chosen in self._order.batches(vectors.device):
             yield {"vectors": vectors[chosen].flatten(0, 1), "codes": codes[chosen].flatten(0, 1)}
 
 
@@ -137,13 +110,22 @@ def scaled_gradient(x: Tensor, scale: Tensor) -> Tensor:
     return x.detach() + scale * (x - x.detach())
 
 
-def first_and_others(descriptors: Descriptors) -> tuple[Descriptors, Descriptors]:
-    """The first row of each image, and all its other rows; rows of one image stand side by side."""
-    first = torch.ones(len(descriptors), dtype=torch.bool)
-    first[1:] = descriptors.image[1:] != descriptors.image[:-1]
+def first_rows(descriptors: Descriptors) -> Descriptors:
+    """The first row of each image; rows of one image stand side by side."""
+    return _rows(descriptors, _is_first(descriptors.image))
 
-    def rows(chosen: Tensor) -> Descriptors:
-        boxes = None if descriptors.boxes is None else descriptors.boxes[chosen]
-        return Descriptors(descriptors.data[chosen], descriptors.image[chosen], descriptors.metric, boxes)
 
-    return rows(first), rows(~first)
+def other_rows(descriptors: Descriptors) -> Descriptors:
+    """All rows but the first of each image; rows of one image stand side by side."""
+    return _rows(descriptors, ~_is_first(descriptors.image))
+
+
+def _is_first(image: Tensor) -> Tensor:
+    first = torch.ones(len(image), dtype=torch.bool)
+    first[1:] = image[1:] != image[:-1]
+    return first
+
+
+def _rows(descriptors: Descriptors, chosen: Tensor) -> Descriptors:
+    boxes = None if descriptors.boxes is None else descriptors.boxes[chosen]
+    return Descriptors(descriptors.data[chosen], descriptors.image[chosen], descriptors.metric, boxes)

@@ -9,7 +9,9 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from retrieval_bench.methods.base import Batch, RetrievalMethod, gather
+from retrieval_bench.methods.base import Batch, RetrievalMethod
+from retrieval_bench.methods.epoch_order import EpochOrder
+from retrieval_bench.methods.gathering import of_all_processes
 from retrieval_bench.methods.udq_parts import (
     CachedRegions,
     CodewordClassifiers,
@@ -18,7 +20,6 @@ from retrieval_bench.methods.udq_parts import (
 )
 from retrieval_bench.methods.udq_start import balanced_scale, principal_axes
 from retrieval_bench.nn.backbones import Backbone
-from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.quantization import ProductQuantizer
 from retrieval_bench.retrieval.refinement import Refinement, refine
 
@@ -101,15 +102,18 @@ class QuantizationRounds(RetrievalMethod):
         if self.train_backbone:
             pictures: Iterable[Batch] = data.shuffled_dataloader(data.database_rows)
             return pictures
-        return RegionBatches(
-            self._cached(),
-            self._current_codes,
-            lambda: self.trainer.current_epoch,
+        regions = self._cached()
+        order = EpochOrder(
+            len(regions.image),
             self.images_per_batch,
+            lambda: self.trainer.current_epoch,
+            thing="picture",
+            option="images_per_batch",
             seed=data.seed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
+        return RegionBatches(regions, self._current_codes, order)
 
     def coded_regions(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What a step learns from: vectors of regions ``(n, C)`` and their codes ``(n, M)``."""
@@ -169,16 +173,19 @@ class QuantizationRounds(RetrievalMethod):
         regions = "regions of a grid" if found is None else f"proposals learned from {found.learned_from}"
         self.learned_from = f"{pictures}; {self.trunk_from}; {regions}"
         rank_zero_info(f"describing {self.proposals_per_image} regions of each of {pictures}")
-        shards = []
+        shards: list[tuple[Tensor, Tensor]] = []
         for batch in data.picture_dataloader(rows):
             prepared = data.prepared(batch, self.device)
             with self.trainer.precision_plugin.forward_context():
                 vectors = self.region_vectors(prepared["image"], self.proposals(prepared))
-            owner = prepared["index"].repeat_interleave(vectors.shape[1])
-            shards.append(Descriptors(vectors.flatten(0, 1), owner).cpu())
-        every = Descriptors.merge(gather(shards))
-        vectors = every.data.half().view(-1, self.proposals_per_image, every.data.shape[1])
-        return CachedRegions(vectors.to(self.device), every.image[:: self.proposals_per_image])
+            # Halved at once: those of all pictures fill the memory.
+            shards.append((prepared["index"].cpu(), vectors.half().cpu()))
+        described = [shard for own in of_all_processes(shards) for shard in own]
+        image = torch.from_numpy(rows)
+        every = torch.empty((len(rows), *described[0][1].shape[1:]), dtype=torch.float16)
+        for index, vectors in described:
+            every[torch.searchsorted(image, index)] = vectors
+        return CachedRegions(every.to(self.device), image)
 
     @torch.no_grad()
     def _quantize(self) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from retrieval_bench.bench.curves import against_epoch, against_option, chart_cs
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.papers import Paper, PaperColumn, PaperInfo, PaperRow, PaperTable
 from retrieval_bench.bench.settings import Setting
-from retrieval_bench.bench.summary import boards
+from retrieval_bench.bench.summary import GUESTS, boards
 
 
 @pytest.fixture
@@ -193,6 +194,13 @@ def test_a_papers_number_stands_at_its_settings_point(result, facts, papers, pro
     part = _settings(make_result(variant="a_16", protocol=protocol("cub", edition="partial-1")))
     (curve,) = against_option(part, "recall_at_1", "max_steps", papers=papers, facts=facts).curves
     assert curve.points[0].paper is None
+
+
+def test_a_guest_named_as_a_method_has_no_papers_number(result, facts, papers):
+    ours = result("a_16", 0.5, bits=16)
+    (guest,) = _settings(replace(ours, run=replace(ours.run, suite=GUESTS)))
+    (curve,) = against_option([guest], "recall_at_1", "bits", papers=papers, facts=facts).curves
+    assert [(p.x, p.value.mean, p.paper) for p in curve.points] == [(16, 50, None)]
 
 
 @pytest.fixture

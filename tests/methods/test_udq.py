@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -310,3 +311,19 @@ def test_a_proposal_takes_m_times_the_bits_of_a_codeword(codewords, size):
 def test_wrong_options_are_named(options, message):
     with pytest.raises(OptionError, match=message):
         small(**options)
+
+
+def test_boxes_in_pictures_that_the_protocol_crops_are_not_said_to_be_in_the_original(miniature):
+    data = CubDataModule(miniature, num_workers=0)
+    method = small()
+    data.preprocessing = method.preprocessing
+    rows = data.ground_truth.gallery[:2]
+    truth = SimpleNamespace(query=rows, gallery=rows)
+    boxes = torch.tensor([[0.0, 0, 4, 4], [4, 4, 8, 8]]).repeat(2, 1)
+    described = Descriptors(torch.randn(4, 8), torch.from_numpy(rows).repeat_interleave(2), "euclidean", boxes)
+    for crop, known in (("none", True), ("box", False)):
+        protocol = replace(data.protocol, image_crop=crop)
+        seen = SimpleNamespace(ground_truth=truth, protocol=protocol, original_boxes=data.original_boxes)
+        gallery = method.searchable(described, seen)[1]
+        assert gallery.image.tolist() == rows.tolist()
+        assert (gallery.boxes is not None) == known

@@ -1,0 +1,30 @@
+"""What all processes have, on every process."""
+
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+from retrieval_bench.retrieval.descriptors import Descriptors
+
+T = TypeVar("T")
+
+
+def of_all_processes(own: T) -> list[T]:
+    """What each process has, in the order of their ranks; all must ask together."""
+    if _processes() == 1:
+        return [own]
+    everyone: list[Any] = [None] * _processes()
+    dist.all_gather_object(everyone, own)
+    return everyone
+
+
+def gather(shards: list[Descriptors]) -> list[Descriptors]:
+    """The shards of all processes, those of a process in one."""
+    if _processes() == 1:
+        return shards
+    merged = Descriptors.merge(shards) if shards else None
+    return [shard for shard in of_all_processes(merged) if shard is not None]
+
+
+def _processes() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
