@@ -5,6 +5,7 @@ from retrieval_bench.methods.adaptive_triplet import AdaptiveTriplet
 from retrieval_bench.methods.base import RetrievalMethod, TrainedNetwork
 from retrieval_bench.methods.cluster_mac import ClusterMAC
 from retrieval_bench.methods.global_pooling import GlobalPooling
+from retrieval_bench.methods.query_detector import QueryDetector
 from retrieval_bench.methods.regional_attention import RegionalAttention
 from retrieval_bench.methods.regional_attention_training import RegionalAttentionTraining
 from retrieval_bench.methods.rmac import RMAC
@@ -19,6 +20,7 @@ __all__ = [
     "AdaptiveTriplet",
     "ClusterMAC",
     "GlobalPooling",
+    "QueryDetector",
     "RegionalAttention",
     "RegionalAttentionTraining",
     "RetrievalMethod",

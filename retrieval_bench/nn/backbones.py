@@ -12,7 +12,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from retrieval_bench.errors import OptionError
 from retrieval_bench.nn.preprocessing import WeightsFamily
-from retrieval_bench.nn.weights import load_state_dict
+from retrieval_bench.nn.weights import load_state_dict, read_checkpoint
 
 Tap = Literal["stride4", "stride8", "stride16", "last", "last_at_16", "pool5"]
 
@@ -207,7 +207,14 @@ def origin(weights: str) -> str:
     """Where a trunk's weights come from, in words.
 
     Args:
-        weights: See ``Backbone``.
+        weights: See ``Backbone``; of a checkpoint of ours, what it says itself.
+
+    Raises:
+        WeightsError: If the file is damaged.
     """
     words = {"imagenet": "a trunk trained with ImageNet's labels", "none": "a trunk of random weights"}
-    return words.get(weights, f"a trunk of weights from {Path(weights).name}")
+    if weights in words:
+        return words[weights]
+    content = read_checkpoint(Path(weights))
+    learned_from = content.get("learned_from") if isinstance(content, dict) else None  # checkpoints of ours know it
+    return f"a trunk trained on {learned_from}" if learned_from else f"a trunk of weights from {Path(weights).name}"

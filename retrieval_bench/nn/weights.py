@@ -37,8 +37,8 @@ def load_state_dict(name: str, weights: str, family: WeightsFamily, *, like: nn.
 
     Args:
         name: torchvision's name of the network.
-        weights: ``imagenet`` or the path of a state dict with the key names of torchvision or of a retrieval toolbox
-            (see ``importers``).
+        weights: ``imagenet`` or the path of a state dict with the key names of torchvision or of a retrieval toolbox,
+            or of a checkpoint of ours (see ``importers``).
         family: The family the weights must belong to; torchvision publishes none of Caffe's.
         like: The full network. Every key of its trunk must be there, in its shape; a classifier may be missing.
 
