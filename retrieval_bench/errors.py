@@ -11,3 +11,8 @@ class OptionError(RetrievalBenchError, ValueError):
 
 class DescriptorError(RetrievalBenchError, ValueError):
     """Descriptors that cannot be compared; the message says which and what may have made them so."""
+
+
+def said(error: BaseException) -> str:
+    """The message of an error; a loader's worker sends its whole traceback as the message, of which it is the end."""
+    return str(error).rpartition(f"{type(error).__name__}: ")[2].strip()

@@ -115,16 +115,19 @@ def result_files(run: str, folder: Path) -> list[Path]:
     """
     runs = folder / "runs"
     place = next((path for path in (Path(run), runs / run) if path.exists()), None)
-    if place is not None and place.is_file() and place.name == RESULT_FILE:
+    if place is not None and place.is_file():
+        if place.name != RESULT_FILE:
+            raise BenchError(f"{place} is no run: name its {RESULT_FILE}, its folder or its setting's folder")
         return [place]
     if place is not None and (place / RESULT_FILE).is_file():
         return [place / RESULT_FILE]
     seeds = [f for f in place.glob(f"s*/{RESULT_FILE}") if re.fullmatch(r"s\d+", f.parent.name)] if place else []
     if seeds:
         return sorted(seeds, key=lambda file: int(file.parent.name[1:]))
-    below = place if place is not None and place.is_dir() else runs
+    below = place if place is not None else runs
     settings = {f.parent.parent for f in below.rglob(RESULT_FILE) if not any(ASIDE in part for part in f.parts)}
-    known = sorted(path.relative_to(below).as_posix() for path in settings)
+    # As they can be typed: from the folder of runs, or the whole path of those that lie elsewhere.
+    known = sorted((p.relative_to(runs) if p.is_relative_to(runs) else p).as_posix() for p in settings)
     if place is None:
         close = difflib.get_close_matches(run, known, n=1)
         suites = ", ".join(dict.fromkeys(name.partition("/")[0] for name in known))

@@ -63,21 +63,30 @@ def log_leaderboards(
         tags: Of the run: the suites that are in the tables.
         folder: Where its files go; it is made.
         online: Whether to send them at once; ``wandb sync`` does so later.
+
+    Raises:
+        BenchError: If W&B does not take the project's name or a tag.
     """
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)
     # What tables show waits there until it is synced; by default that is a folder of the user's, for all runs.
     os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb"))
-    with wandb.init(
-        project=project,
-        name=name,
-        group=JOB_TYPE,
-        job_type=JOB_TYPE,
-        tags=list(tags),
-        dir=str(folder),
-        mode="online" if online else "offline",
-    ) as run:
+    try:
+        started = wandb.init(
+            project=project,
+            name=name,
+            group=JOB_TYPE,
+            job_type=JOB_TYPE,
+            tags=list(tags),
+            dir=str(folder),
+            mode="online" if online else "offline",
+        )
+    except wandb.errors.UsageError as error:
+        raise BenchError(
+            f"Weights & Biases refuses the leaderboards: {error}; --project names another place"
+        ) from error
+    with started as run:
         for key, table in tables.items():
             heads, rows = plain(table)
             run.log({key: wandb.Table(columns=[*heads], data=rows, allow_mixed_types=True)})

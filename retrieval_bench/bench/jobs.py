@@ -112,7 +112,8 @@ def _standing(run: Run, record: JobRecord | None, queue: Mapping[str, str] | Non
     job = _job_state(record, queue) if record else None
     if record and job:
         earlier = "" if record.config_hash == run.config_hash else " (an earlier configuration)"
-        return f"{job}, job {record.job}{earlier}"
+        unknown = " (squeue does not answer)" if record.scheduler == "slurm" and queue is None else ""
+        return f"{job}, job {record.job}{unknown}{earlier}"
     return "running" if is_locked(run.folder) else what
 
 
@@ -136,4 +137,5 @@ def _queue() -> dict[str, str] | None:
         answer = subprocess.run(question, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    return {job: what.lower() for job, what in (line.split() for line in answer.splitlines())}
+    states = (line.split() for line in answer.splitlines())
+    return {words[0]: words[1].lower() for words in states if len(words) == 2}  # all else is no job

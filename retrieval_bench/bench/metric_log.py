@@ -42,16 +42,16 @@ def _read_piece(file: Path) -> dict[str, list[tuple[int, int, float]]]:
     entries: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
     with file.open(encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(stream)
-        for row in rows:
-            if not (row.get("epoch") and row.get("step")):
-                continue
-            try:
+        try:
+            for row in rows:
+                if not (row.get("epoch") and row.get("step")):
+                    continue
                 epoch, step = int(row["epoch"]), int(row["step"])
                 for column in rows.fieldnames or ():
                     if column not in _COORDINATES and row[column]:
                         entries[column].append((step, epoch, float(row[column])))
-            except ValueError as error:
-                raise RecordError(f"{file}, line {rows.line_num}: {error}") from error
+        except (ValueError, csv.Error) as error:
+            raise RecordError(f"{file}, line {rows.line_num}: {error}") from error
     return entries
 
 

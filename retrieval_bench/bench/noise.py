@@ -9,6 +9,7 @@ from retrieval_bench.bench.statistics import interval, verdict
 from retrieval_bench.bench.summary import Board, Row
 
 Standing = Literal["best", "noise", "worse"]
+Values = tuple[IntArray, FloatArray]
 RESAMPLES = 1000
 """Fewer than a comparison of two settings takes: a leaderboard makes many."""
 
@@ -25,7 +26,8 @@ def standings(board: Board) -> list[Standing | None]:
 
     Returns:
         One standing a row. ``noise`` and ``worse`` by the rule of ``statistics.verdict``; None for a row without a
-        mean, where the values of single queries are missing, and for all if there is nothing to be better than.
+        mean, where the values of single queries are missing, for one that read other data than the best, and for all
+        if there is nothing to be better than.
     """
     main = board.protocol.main_metric
     ranked = [i for i, row in enumerate(board.rows) if row.metric(main)]
@@ -37,13 +39,20 @@ def standings(board: Board) -> list[Standing | None]:
     reference = _values(board.rows[best], main)
     for i in others if reference else ():
         values = _values(board.rows[i], main)
-        if reference and values and np.array_equal(reference[0], values[0]):
+        if reference and values and _same_queries(board.rows[best], board.rows[i], reference, values):
             low, high = interval(reference[1], values[1], resamples=RESAMPLES)
             found[i] = "noise" if verdict(low, high) == "noise" else "worse"
     return found
 
 
-def _values(row: Row, metric: str) -> tuple[IntArray, FloatArray] | None:
+def _same_queries(a: Row, b: Row, of_a: Values, of_b: Values) -> bool:
+    """Whether two rows read the same data, and some query has a value of every seed of both."""
+    if a.data != b.data or not np.array_equal(of_a[0], of_b[0]):
+        return False
+    return bool((~np.isnan(of_a[1]).any(axis=0) & ~np.isnan(of_b[1]).any(axis=0)).any())
+
+
+def _values(row: Row, metric: str) -> Values | None:
     """Rows of the sample table and ``(seeds, q)`` values, None unless every seed has them for the same queries."""
     read = []
     for seed in row.seeds:

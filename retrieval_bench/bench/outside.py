@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from retrieval_bench.bench.errors import BenchError
+from retrieval_bench.bench.files import BROKEN_ARRAYS
 from retrieval_bench.datasets.base import RetrievalDataset
 from retrieval_bench.retrieval.descriptors import Descriptors, Metric
 
@@ -126,7 +126,7 @@ def _read_predicted(path: Path, metric: OutsideMetric | None, names: Path | None
             if not {"data", "image", "metric"} <= set(file.files):
                 return None
         found = Descriptors.load(path)
-    except (OSError, ValueError, TypeError, BadZipFile, EOFError) as error:
+    except BROKEN_ARRAYS as error:
         raise BenchError(f"{path}: this is no file of descriptors ({error})") from error
     if names is not None or metric not in (None, found.metric):
         option = "--names" if names is not None else f"--metric {metric}"
@@ -151,7 +151,9 @@ def _read_named(path: Path, names: Path | None) -> tuple[Tensor, list[str]]:
             data, named = _read_safetensors(path), []
         else:
             raise BenchError(f"{path}: descriptors are read from .npz, .npy and .safetensors, not {path.suffix!r}")
-    except (OSError, ValueError, TypeError, BadZipFile, EOFError) as error:
+    except BROKEN_ARRAYS as error:
+        if str(error).startswith("Object arrays"):  # what NumPy suggests would run whatever the file says
+            raise BenchError(f"{path}: it holds Python objects; save names as texts, with .astype(str)") from error
         raise BenchError(f"{path}: this is no file of descriptors ({error})") from error
     if (listed := names_file(path, names)) is not None:
         named = _read_names(path, listed)
@@ -195,12 +197,14 @@ def _read_safetensors(path: Path) -> Tensor:
 
 def _read_names(path: Path, file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
+        text = file.read_text(encoding="utf-8-sig")  # editors of some systems begin a text with a mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise BenchError(
             f"{path}: there are no names of its rows in {file} ({reason}); say with --names where they are"
         ) from error
+    # Not splitlines, which also ends a line at characters that a file's name may have.
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _kind(data: Tensor, metric: OutsideMetric | None) -> Metric:

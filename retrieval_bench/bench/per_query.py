@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval_bench.bench.errors import RecordError
+from retrieval_bench.bench.files import BROKEN_ARRAYS, write_arrays
 from retrieval_bench.bench.records import suggestion
 from retrieval_bench.bench.results import Result
 
@@ -25,11 +24,7 @@ def write_per_query(path: Path, query: IntArray, values: Mapping[str, FloatArray
         query: ``(q,)`` rows of the sample table.
         values: By metric ``(q,)`` values, ``nan`` where a query has none.
     """
-    arrays: dict[str, Any] = {"query": query, **values}
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    partial.replace(path)
+    write_arrays(path, {"query": query, **values})
 
 
 def per_query_file(file: Path, result: Result) -> Path | None:
@@ -64,7 +59,7 @@ def read_per_query(path: Path, metric: str) -> tuple[IntArray, FloatArray]:
             query, values = np.asarray(file["query"], np.int64), np.asarray(file[metric], np.float64)
     except KeyError as error:
         raise RecordError(f"{path}: {error.args[0]}; this is no file of queries") from error
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except BROKEN_ARRAYS as error:
         raise RecordError(f"{path}: this is no file of queries ({error})") from error
     if query.ndim != 1 or query.shape != values.shape:
         raise RecordError(f"{path}: {metric} has shape {values.shape} for queries of shape {query.shape}")

@@ -67,7 +67,6 @@ def _run(suite: Suite, run: RunId, output: Path, data_dir: Path) -> Run:
     for option, value in options.items():
         _demand_fit(stacked, str(option), value, suite)
     merged = merge(stacked, overrides)
-    trainer = merged.get("trainer", {})
     return Run(
         id=run,
         configs=files,
@@ -78,9 +77,22 @@ def _run(suite: Suite, run: RunId, output: Path, data_dir: Path) -> Run:
         compare_untrained=suite.compare_untrained,
         notes=tuple(suite.notes),
         config_hash=_hash(merged, miniature=choice.miniature, compare_untrained=suite.compare_untrained),
-        devices=devices if type(devices := trainer.get("devices", 1)) is int else None,
-        nodes=int(trainer.get("num_nodes", 1)),
+        devices=_devices(merged),
+        nodes=_nodes(merged, suite),
     )
+
+
+def _devices(merged: Mapping[str, Any]) -> int | None:
+    """How many processes a config asks for on each machine, None for as many as are found (``auto``, ``-1``)."""
+    devices = (merged.get("trainer") or {}).get("devices", 1)
+    return devices if type(devices) is int and devices > 0 else None
+
+
+def _nodes(merged: Mapping[str, Any], suite: Suite) -> int:
+    nodes = (merged.get("trainer") or {}).get("num_nodes", 1)
+    if type(nodes) is not int or nodes < 1:
+        raise SuiteError(f"suite {suite.name}: trainer.num_nodes is {nodes!r}, expected a whole number from 1")
+    return nodes
 
 
 def _hash(merged: Mapping[str, Any], *, miniature: bool, compare_untrained: bool) -> str:

@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval_bench.bench.errors import RecordError
+from retrieval_bench.bench.files import BROKEN_ARRAYS, write_arrays
 
 RANKED_FILE = "ranked.npz"
 RELEVANT, WRONG, JUNK = 1, 0, -1
@@ -55,10 +55,7 @@ class Ranked:
 
 def write_ranked(path: Path, ranked: Ranked) -> None:
     """Write what ``read_ranked`` reads, whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, **asdict(ranked))
-    partial.replace(path)
+    write_arrays(path, asdict(ranked))
 
 
 def read_ranked(path: Path) -> Ranked:
@@ -81,5 +78,5 @@ def read_ranked(path: Path) -> Ranked:
         ) from error
     except KeyError as error:
         raise RecordError(f"{path}: {error.args[0]}; this is no file of ranked results") from error
-    except (OSError, ValueError, BadZipFile, EOFError) as error:
+    except BROKEN_ARRAYS as error:
         raise RecordError(f"{path}: this is no file of ranked results ({error})") from error

@@ -72,9 +72,14 @@ class Row:
         return list(dict.fromkeys(result.config_hash for result in self.counted))
 
     @property
+    def data(self) -> list[str]:
+        """The fingerprints of the data behind the row: one, if all is well."""
+        return list(dict.fromkeys(result.data.fingerprint for result in self.counted))
+
+    @property
     def whole(self) -> bool:
-        """Whether the row may be averaged: every seed is there and all ran the same configuration."""
-        return len(self.seeds) == len(self.expected) and len(self.configurations) == 1
+        """Whether the row may be averaged: every seed is there and all ran the same configuration on the same data."""
+        return len(self.seeds) == len(self.expected) and len(self.configurations) == len(self.data) == 1
 
     def spread(self, values: Iterable[float | None]) -> Spread | None:
         """Mean and deviation of one value a seed, None unless the row is whole and every seed has the value."""
@@ -112,6 +117,8 @@ class Row:
             )
         if len(self.configurations) > 1:
             found.append(f"the seeds ran different configurations: {', '.join(self.configurations)}")
+        if len(self.data) > 1:
+            found.append(f"the seeds read different data: fingerprints {', '.join(self.data)}")
         if extra := sorted(set(self.results) - set(self.expected)):
             found.append(f"not counted, since the suite does not list them: seeds {', '.join(map(str, extra))}")
         return found

@@ -69,10 +69,13 @@ class Table:
         """Every note once, in reading order."""
         return list(dict.fromkeys(self._notes()))
 
+    @cached_property
+    def _numbered(self) -> dict[str, int]:
+        return {note: number for number, note in enumerate(self.footnotes, start=1)}
+
     def marks(self, part: Cell | Column) -> list[int]:
         """The numbers of a part's footnotes, from 1 on."""
-        numbered = {note: number for number, note in enumerate(self.footnotes, start=1)}
-        return sorted(numbered[note] for note in part.notes)
+        return sorted(self._numbered[note] for note in part.notes)
 
     def only_links(self, column: int) -> bool:
         """Whether a column says nothing where links cannot be followed, as in print."""

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, command, not_negative
 
 if TYPE_CHECKING:
     from retrieval_bench.training.describing import Describer
@@ -35,7 +35,9 @@ def add(commands: Subparsers) -> None:
     build.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a folder of pictures")
     add_run(build)
     build.add_argument("--to", type=Path, metavar="DIR", help="where the index of FOLDER goes")
-    build.add_argument("--workers", type=int, metavar="N", help="processes that decode (default: cores, at most 8)")
+    build.add_argument(
+        "--workers", type=not_negative, metavar="N", help="processes that decode (default: cores, at most 8)"
+    )
     build.set_defaults(handler=handle)
 
 
@@ -72,10 +74,20 @@ def handle(options: argparse.Namespace) -> int:
 def build_own(describer: "Describer", data_dir: Path | None, workers: int | None = None) -> None:
     """Index a run's own gallery."""
     from retrieval_bench.bench.plan import data_folder
+    from retrieval_bench.training.index_store import PictureIndexError
     from retrieval_bench.training.indexing import OWN, own_gallery
 
     gallery = own_gallery(describer, data_dir or data_folder(), workers)
-    build(describer, gallery, describer.run.folder / OWN)
+    folder = describer.run.folder / OWN
+    try:
+        build(describer, gallery, folder)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise PictureIndexError(
+            f"{folder}: {error.strerror or error}; copy the run to where there is room and you may write, or index "
+            f"the pictures elsewhere: `retrieval-bench index build --run RUN --to DIR {gallery.data.dataset.root}`"
+        ) from error
 
 
 def build(describer: "Describer", gallery: "Gallery", folder: Path) -> None:

@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from retrieval_bench.commands.parsing import Subparsers, add_name, add_root, chosen_root, command
+from retrieval_bench.commands.parsing import Subparsers, add_name, add_root, chosen_root, command, not_negative
 
 
 def add(commands: Subparsers) -> None:
@@ -26,7 +26,9 @@ def add(commands: Subparsers) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("data/proposals"), metavar="DIR", help="where to (default: data/proposals)"
     )
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode (default: cores, at most 8)")
+    parser.add_argument(
+        "--workers", type=not_negative, metavar="N", help="processes that decode (default: cores, at most 8)"
+    )
     parser.set_defaults(handler=handle)
 
 

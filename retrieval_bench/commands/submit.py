@@ -1,6 +1,7 @@
 """``submit``: hand the runs of a suite to a scheduler."""
 
 import argparse
+import re
 from typing import TYPE_CHECKING
 
 from retrieval_bench.commands.parsing import Subparsers, command, positive
@@ -45,7 +46,7 @@ def add(commands: Subparsers) -> None:
         help="of a job, in minutes or H:MM:SS or D-HH:MM:SS; then it goes back into the queue (default: 24:00:00)",
     )
     parser.add_argument(
-        "--gpus", type=int, metavar="N", help="of each job on each machine (default: its trainer.devices; 0: none)"
+        "--gpus", type=_whole, metavar="N", help="of each job on each machine (default: its trainer.devices; 0: none)"
     )
     parser.add_argument(
         "--sbatch",
@@ -83,11 +84,22 @@ def handle(options: argparse.Namespace) -> int:
     return 0
 
 
+def _whole(text: str) -> int:
+    """A whole number from 0, for ``type=``."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
+    return int(text)
+
+
 def _sbatch(options: argparse.Namespace) -> dict[str, str | bool]:
     """What ``--partition`` and ``--sbatch`` say; a key without a value is a switch."""
+    from retrieval_bench.errors import OptionError
+
     asked: dict[str, str | bool] = {"partition": options.partition} if options.partition else {}
     for word in options.sbatch:
         key, equals, value = word.partition("=")
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", key):
+            raise OptionError(f"--sbatch {word}: expected KEY=VALUE or KEY, the option without its dashes: mem=64G")
         asked[key] = value if equals else True
     return asked
 

@@ -149,8 +149,13 @@ def test_what_is_no_run_is_told_what_there_is(sides, tmp_path):
         result_files("tiny/cub/abri", results)
     with pytest.raises(BenchError, match=r"no run zzz, .* \(there are runs of tiny\)"):
         result_files("zzz", results)
-    with pytest.raises(BenchError, match="holds several settings; name one of them: abir, abir-no_se"):
+    with pytest.raises(
+        BenchError, match="holds several settings; name one of them: tiny/cub/abir, tiny/cub/abir-no_se"
+    ):
         result_files("tiny/cub", results)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(BenchError, match=r"notes\.txt is no run: name its result\.json"):
+        result_files(str(tmp_path / "notes.txt"), results)
     (results / "runs" / "empty").mkdir()
     with pytest.raises(BenchError, match="holds no result"):
         result_files("empty", results)

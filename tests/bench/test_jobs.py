@@ -88,7 +88,13 @@ def test_a_job_of_another_configuration_is_named_as_such_and_waited_for(runs, cl
 def test_where_nobody_knows_the_queue_a_submitted_run_counts_as_submitted(runs, cluster, tmp_path, monkeypatch):
     submit(runs, scheduler="slurm", folder=tmp_path / "jobs/tiny", wishes=Wishes(minutes=9))
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert standings(runs) == ["submitted, job 1_0", "submitted, job 1_1"]
+    assert standings(runs) == [f"submitted, job 1_{i} (squeue does not answer)" for i in (0, 1)]
+
+
+def test_what_squeue_says_beside_its_jobs_is_passed_over(runs, cluster, tmp_path):
+    submit(runs, scheduler="slurm", folder=tmp_path / "jobs/tiny", wishes=Wishes(minutes=9))
+    cluster[1]("", "slurm is tired today", "1_0 PENDING")
+    assert standings(runs) == ["pending, job 1_0", "to do"]
 
 
 def test_what_is_done_or_under_way_elsewhere_is_left_out(runs, make_result):
@@ -119,6 +125,20 @@ def test_runs_of_different_machines_become_different_arrays(plan, cluster, tmp_p
 def test_devices_that_are_no_number_are_asked_for(runs):
     with pytest.raises(BenchError, match=r"cub/abir/s0: say how many devices .* --set trainer.devices=2"):
         to_submit([replace(runs[0], devices=None)])
+
+
+@pytest.mark.parametrize("devices", [-1, 0, "auto"])
+def test_as_many_devices_as_are_found_are_no_number(plan, devices):
+    (run,) = plan(
+        f"{SUITE.replace('[full, no_se]', '[full]')}method_options: {{abir: {{trainer.devices: {devices}}}}}\n"
+    )
+    assert run.devices is None
+
+
+@pytest.mark.parametrize("nodes", ["abc", "null", "0", "1.5"])
+def test_a_number_of_machines_that_is_none_is_one_line(plan, nodes):
+    with pytest.raises(BenchError, match=r"suite tiny: trainer\.num_nodes is .*, expected a whole number from 1"):
+        plan(f"{SUITE}method_options: {{abir: {{trainer.num_nodes: {nodes}}}}}\n")
 
 
 def test_without_slurm_it_says_where_to_submit_from(runs, tmp_path, monkeypatch):

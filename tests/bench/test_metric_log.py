@@ -57,3 +57,12 @@ def test_a_run_without_logs_has_no_columns(tmp_path):
 def test_what_is_no_number_is_named(pieces):
     with pytest.raises(RecordError, match=r"version_0/metrics.csv, line 3: could not convert string to float: 'x'"):
         read_log(pieces("0,0,,1.0\n1,1,,x\n"))
+
+
+@pytest.mark.parametrize("wrong", [b"1,1,,\xff\n", b"1,1,," + b"9" * 200_000 + b"\n"])
+def test_what_is_no_table_of_texts_is_named(pieces, wrong):
+    folder = pieces("0,0,,1.0\n")
+    with (folder / "metrics" / "version_0" / "metrics.csv").open("ab") as stream:
+        stream.write(wrong)
+    with pytest.raises(RecordError, match=r"version_0/metrics\.csv, line"):
+        read_log(folder)

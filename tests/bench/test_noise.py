@@ -11,7 +11,7 @@ from rich.console import Console
 from retrieval_bench.bench.formats import FORMATS
 from retrieval_bench.bench.leaderboard import leaderboard
 from retrieval_bench.bench.noise import NOISE
-from retrieval_bench.bench.results import read_results
+from retrieval_bench.bench.results import Data, read_results
 from retrieval_bench.bench.terminal import show
 
 QUERIES = 60
@@ -86,6 +86,19 @@ def test_other_queries_are_not_compared(page, store_queries, three):  # noqa: F8
     del three
     store_queries(NEAR, method="near", query=np.arange(QUERIES) + 7)
     assert marks(page())["near"] == (False, False)
+
+
+def test_other_data_are_not_compared(page, store_queries, three):  # noqa: F811
+    del three
+    store_queries(NEAR, method="near", data=Data(fingerprint="xyz", edition="original", counts={}))
+    assert marks(page())["near"] == (False, False)
+
+
+def test_settings_that_share_no_query_with_a_value_are_not_compared(page, store_queries):  # noqa: F811
+    first = np.arange(QUERIES) < 30
+    store_queries(np.where(first, BEST, np.nan), method="best")
+    store_queries(np.where(first, np.nan, 0.5 * BEST), method="other")
+    assert marks(page()) == {"best": (True, False), "other": (False, False)}
 
 
 def test_a_setting_alone_is_better_than_nothing(page, store_queries):  # noqa: F811

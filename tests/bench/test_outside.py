@@ -208,13 +208,31 @@ def test_files_that_are_none_are_one_line(labelled, tmp_path):
     with pytest.raises(BenchError, match=r"names is int64 of shape \(4,\), expected a list of texts"):
         read_outside(tmp_path / "other.npz", labelled)
     np.savez(tmp_path / "other.npz", vectors=VECTORS, names=np.array(NAMES, object))
-    with pytest.raises(BenchError, match="this is no file of descriptors"):
+    with pytest.raises(
+        BenchError, match=r"other.npz: it holds Python objects; save names as texts, with .astype\(str\)"
+    ):
         read_outside(tmp_path / "other.npz", labelled)
     np.save(tmp_path / "alone.npy", VECTORS)
     with pytest.raises(
         BenchError, match=r"no names of its rows in .*alone.txt \(No such file or directory\); say with"
     ):
         read_outside(tmp_path / "alone.npy", labelled)
+
+
+def test_an_array_of_whose_head_a_byte_is_wrong_is_one_line(labelled, tmp_path):
+    file = written(tmp_path, "npy", VECTORS)
+    file.write_bytes(file.read_bytes().replace(b"(4, 2)", b"(4, 2("))
+    with pytest.raises(BenchError, match=r"mine\.npy: this is no file of descriptors"):
+        read_outside(file, labelled)
+
+
+def test_a_text_may_begin_with_a_mark_and_a_name_hold_strange_spaces(tmp_path):
+    every = np.ones(2, bool)
+    paths = ("a\u2028b\x0c.jpg", "c d\x85.jpg")
+    strange = dataset(SampleTable(paths, np.zeros(2, np.int64), ("a",), ~every, every, every))
+    np.save(tmp_path / "mine.npy", VECTORS[:2])
+    (tmp_path / "mine.txt").write_text("".join(f"{name}\r\n" for name in paths), encoding="utf-8-sig", newline="")
+    assert read_outside(tmp_path / "mine.npy", strange).image.tolist() == [0, 1]
 
 
 def test_names_may_lie_elsewhere(labelled, tmp_path):

@@ -53,6 +53,12 @@ def test_a_file_that_is_none_is_one_line_that_names_it(tmp_path):
     file.write_bytes(file.read_bytes()[:300])
     with pytest.raises(RecordError, match=r"ranked\.npz: this is no file of ranked results"):
         read_ranked(file)
+    write_ranked(file, RANKED)
+    wrong = bytearray(file.read_bytes())
+    wrong[wrong.index(b"query.npy") + len(b"query.npy") + 20] = 0xFF  # in what was compressed
+    file.write_bytes(wrong)
+    with pytest.raises(RecordError, match=r"ranked\.npz: this is no file of ranked results"):
+        read_ranked(file)
     with file.open("wb") as stream:
         np.save(stream, RANKED.query)
     with pytest.raises(RecordError, match=r"ranked\.npz: this is no file of ranked results"):

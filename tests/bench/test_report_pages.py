@@ -1,7 +1,10 @@
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
+from paired_cases import store_queries  # noqa: F401
 from PIL import Image
 from report_cases import ATTRIBUTE, PATHS, SCRIPT, Pictures, Reader, build, sources, write_runs
 
@@ -9,6 +12,7 @@ from retrieval_bench.bench.errors import RecordError
 from retrieval_bench.bench.leaderboard import leaderboard
 from retrieval_bench.bench.paper_tables import paper_page
 from retrieval_bench.bench.report.site import Sources, write_report
+from retrieval_bench.bench.results import Cost, read_result, write_result
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +220,41 @@ def test_a_broken_file_beside_a_result_is_named_and_leaves_the_old_report(tmp_pa
     assert (tmp_path / "report" / "index.html").read_text() == before
     assert [p.name for p in Path(tmp_path).iterdir()].count("report") == 1
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_guest_is_no_method_of_the_paper_of_that_name(tmp_path, store_queries):  # noqa: F811
+    files = store_queries(np.ones((1, 4)), suite="guests", method="abir")
+    papers = sources(write_runs(tmp_path / "others")).papers
+    write_report(Sources(results={f: read_result(f) for f in files}, papers=papers, suites={}), tmp_path / "report")
+    (row,) = Reader(tmp_path / "report" / "index.html").cells("methods")[1:]
+    assert "".join(row[0]) == "abir"
+    assert " ".join(row[1]) == "a guest: scored here, made elsewhere"
+
+
+def test_pairs_of_a_table_are_compared_by_the_metric_that_ranks_it(tmp_path, store_queries, protocol):  # noqa: F811
+    ranked_by = {"abir": "recall_at_1", "rmac": "recall_at_2", "spoc": "recall_at_2"}
+    values = {"abir": 1.0, "rmac": 0.5, "spoc": 0.25}
+    files = [
+        file
+        for name, main in ranked_by.items()
+        for file in store_queries(np.full((1, 4), values[name]), method=name, protocol=protocol(main_metric=main))
+    ]
+    write_report(Sources(results={f: read_result(f) for f in files}, papers={}, suites={}), tmp_path / "report")
+    text = " ".join("".join(Reader(tmp_path / "report" / "data" / "cub.html").text).split())
+    assert "rmac against spoc +25.0+25.0 to +25.0" in text
+
+
+def test_each_of_many_methods_has_a_mark_of_its_own_in_the_legend(tmp_path, make_result):
+    results = {
+        Path(f"{i}/result.json"): make_result(
+            method=f"m{i}", metrics=(i / 20, 0.9), cost=Cost(bytes_per_image=2**i, ms_per_query=1), per_query=None
+        )
+        for i in range(1, 13)
+    }
+    for file, made in results.items():
+        write_result(tmp_path / file, made)
+    write_report(Sources({tmp_path / f: r for f, r in results.items()}, {}, {}), tmp_path / "report")
+    text = (tmp_path / "report" / "data" / "cub.html").read_text()
+    legend = re.findall(r'<svg class="(s\d) spot".*? d="([^"]+)".*?</svg>(m\d+)</li>', text)
+    assert {name for *_, name in legend} == {f"m{i}" for i in range(1, 13)}
+    assert len({(colour, shape) for colour, shape, _ in legend}) == 12

@@ -1,5 +1,6 @@
 import re
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,25 @@ def test_what_is_cut_short_leaves_the_old_folder_and_nothing_else(tmp_path, reas
     with pytest.raises(reason):
         cut_short()
     assert files(tmp_path / "report") == {"page": "old"}
+    assert [file.name for file in tmp_path.iterdir()] == ["report"]
+
+
+def test_of_two_reports_at_once_the_first_stays_and_nothing_is_left(tmp_path, monkeypatch):
+    write(tmp_path / "report", "old")
+    rename = Path.rename
+
+    def meanwhile(path, target):
+        done = rename(path, target)
+        if path.name == "report":
+            monkeypatch.setattr(Path, "rename", rename)
+            (tmp_path / "report").mkdir()
+            (tmp_path / "report" / "page").write_text("the other's")
+        return done
+
+    monkeypatch.setattr(Path, "rename", meanwhile)
+    with pytest.raises(OSError, match="not empty"):
+        write(tmp_path / "report", "new")
+    assert files(tmp_path / "report") == {"page": "the other's"}
     assert [file.name for file in tmp_path.iterdir()] == ["report"]
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from retrieval_bench.bench.errors import BenchError
+from retrieval_bench.bench.results import Data
 from retrieval_bench.bench.suite import read_suite
 from retrieval_bench.bench.summary import boards
 
@@ -58,6 +59,13 @@ def test_seeds_of_two_configurations_are_not_averaged(make_result):
     assert board.rows[0].gaps("recall_at_1") == [
         "the seeds ran different configurations: 0123456789abcdef, fedcba9876543210"
     ]
+
+
+def test_seeds_that_read_different_data_are_not_averaged(make_result):
+    other = Data(fingerprint="xyz", edition="original", counts={})
+    (board,) = boards(_stored(make_result(seed=0), make_result(seed=1, data=other)))
+    assert board.rows[0].metric("recall_at_1") is None
+    assert board.rows[0].gaps("recall_at_1") == ["the seeds read different data: fingerprints abc, xyz"]
 
 
 def test_each_fingerprint_has_a_board_of_its_own(make_result, protocol):

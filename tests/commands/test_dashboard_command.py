@@ -102,3 +102,11 @@ def test_without_results_there_is_nothing_to_show(tmp_path, capsys):
     assert main(["dashboard", "--results", str(tmp_path / "results"), "--offline", str(tmp_path / "board")]) == 1
     assert "there are no results in" in capsys.readouterr().err
     assert not (tmp_path / "board").exists()
+
+
+def test_a_name_that_is_none_of_a_project_is_one_line(results, tmp_path, capsys):
+    words = ("--suite", "tiny", "--results", str(results), "--offline", str(tmp_path / "board"), "--project", "a/b")
+    assert main(["dashboard", *words]) == 1
+    printed = capsys.readouterr().err.splitlines()
+    assert len(printed) == 1
+    assert "refuses the leaderboards: Invalid project name 'a/b'" in printed[0]

@@ -45,3 +45,9 @@ def test_the_file_has_every_picture_and_says_what_was_learned_from(voc, checkpoi
 def test_another_checkpoint_is_named(voc, tmp_path, capsys):
     assert call(voc, tmp_path / "lost.ckpt", tmp_path / "out") == 1
     assert f"there is no checkpoint at {tmp_path / 'lost.ckpt'}" in capsys.readouterr().err
+
+
+def test_fewer_than_no_workers_are_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["proposals", "voc2007", "--checkpoint", str(tmp_path / "rpn.ckpt"), "--workers", "-1"])
+    assert "expected a whole number from 0, got '-1'" in capsys.readouterr().err

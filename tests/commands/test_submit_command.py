@@ -6,6 +6,7 @@ from retrieval_bench.bench import scheduler
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.results import write_result
 from retrieval_bench.commands import submit
+from retrieval_bench.errors import OptionError
 
 SUITE = "datasets: [cub]\nmethods: {abir: [full, no_se]}\nseeds: [0]\n"
 
@@ -51,6 +52,24 @@ def test_options_reach_the_scheduler_and_jobs_are_shown(call, suite_file, one_do
 def test_a_wrong_time_is_an_error_that_names_the_option(call, suite_file):
     with pytest.raises(BenchError, match="--time soon"):
         call("submit", suite_file(SUITE), "--time", "soon")
+
+
+@pytest.mark.parametrize("word", ["=64G", "--mem=64G", "mem 64G", ""])
+def test_an_option_of_sbatch_that_is_none_is_refused(call, suite_file, word):
+    with pytest.raises(OptionError, match=r"expected KEY=VALUE or KEY, the option without its dashes"):
+        call("submit", suite_file(SUITE), f"--sbatch={word}")
+
+
+@pytest.mark.parametrize("gpus", ["-1", "1.5", "all"])
+def test_a_number_of_gpus_is_whole(call, suite_file, capsys, gpus):
+    with pytest.raises(SystemExit):
+        call("submit", suite_file(SUITE), f"--gpus={gpus}", "--dry-run")
+    assert "expected a whole number from 0" in capsys.readouterr().err
+
+
+def test_where_all_is_done_no_command_is_printed(call, suite_file, one_done, tmp_path):
+    words = ("--output", tmp_path / "results", "--variants", "full", "--print-commands")
+    assert call("run", suite_file(SUITE), *words) == (0, "")
 
 
 def test_help_names_every_option_in_its_usage(capsys):

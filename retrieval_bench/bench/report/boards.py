@@ -136,7 +136,7 @@ class RankedBoard:
             if entry.page in self.runs:
                 seed, result, _ = self.runs[entry.page]
                 if path := per_query_file(entry.row.results[seed][0], result):
-                    rows, values = read_per_query(path, result.protocol.main_metric)
+                    rows, values = read_per_query(path, entry.board.protocol.main_metric)
                     found[entry.page] = dict(zip(rows.tolist(), values.tolist(), strict=True))
         return found
 
@@ -161,7 +161,8 @@ class RankedBoard:
         if query not in ranked.query:
             return None
         score = self._scores.get(entry.page, {}).get(query, math.nan)
-        value = "" if math.isnan(score) else f"{metric_label(result.protocol.main_metric)} {number(100 * score, 1)}"
+        label = metric_label(entry.board.protocol.main_metric)
+        value = "" if math.isnan(score) else f"{label} {number(100 * score, 1)}"
         return ranked_list(ranked, query, result, self.albums.of(result), value)
 
     def sides(self, duel: Duel) -> tuple[list[Named], list[Named]]:

@@ -48,4 +48,5 @@ def _swap(part: Path, folder: Path) -> None:
         if not folder.exists():
             old.rename(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)  # where another process has put its own report meanwhile, too

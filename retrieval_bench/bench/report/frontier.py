@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from retrieval_bench.bench.report.entries import Entry
-from retrieval_bench.bench.report.plots import COLOURS, Grid, Plot, Point, Spot, linear, logarithmic
+from retrieval_bench.bench.report.plots import Grid, Plot, Point, Spot, linear, logarithmic
 from retrieval_bench.bench.summary import Board
 from retrieval_bench.bench.words import magnitude, metric_label, number
 
@@ -81,7 +81,7 @@ def _plot(place: str, offers: Sequence[_Offer], axis: int, title: str, label: st
         Spot(
             (o.costs[axis], o.score),
             f"{o.name}: {label} {number(o.score, 1)}, {magnitude(o.costs[axis])} {title}",
-            methods.index(o.method) % COLOURS,
+            methods.index(o.method),
             bool(o.number),
             o.number,
         )
@@ -95,7 +95,7 @@ def _plot(place: str, offers: Sequence[_Offer], axis: int, title: str, label: st
         linear([offer.score for offer in offers], f"{label} (%)"),
         grid,
         spots=spots,
-        kinds=tuple(methods[:COLOURS]),
+        kinds=tuple(methods),
         steps=_steps([(offer.costs[axis], offer.score) for offer in offers]),
     )
 

@@ -76,7 +76,7 @@ class Spot:
     Attributes:
         at: (x, y).
         title: What it says when it is pointed at.
-        kind: The number of its colour and shape.
+        kind: Its number, which ``dress`` gives a colour and a shape.
         full: Whether it is filled.
         label: A short text beside it.
     """
@@ -167,6 +167,11 @@ class Plot:
         """Some points of a curve with their numbers: all of a short one."""
         every = max(1, round(len(curve.points) / _MARKED))
         return tuple((i, point) for i, point in enumerate(curve.points) if i % every == 0)
+
+
+def dress(kind: int) -> tuple[int, int]:
+    """Colour and shape of a kind of marks; each shape comes in every colour before two kinds look the same."""
+    return (kind + kind // COLOURS) % COLOURS, kind % COLOURS
 
 
 def thinned(values: Sequence[Any], most: int = 200) -> list[Any]:

@@ -137,12 +137,12 @@ class _Site:
         }
 
     def _index(self, views: Mapping[str, list[BoardView]], papers: Mapping[str, Page]) -> None:
-        methods: dict[str, list[Entry]] = defaultdict(list)
+        methods: dict[tuple[str, bool], list[Entry]] = defaultdict(list)
         for shown in views.values():
             for view in shown:
                 for entry in view.entries:
                     if entry.row.counted:
-                        methods[entry.row.method].append(entry)
+                        methods[entry.row.method, entry.row.guest].append(entry)
         self._render(
             "index",
             "index.html",

@@ -64,7 +64,7 @@ def duels(entries: Sequence[Entry]) -> list[Duel]:
     found = []
     for a, b in pairs:
         try:
-            found.append(Duel(a, b, compare(_files(a), _files(b))))
+            found.append(Duel(a, b, compare(_files(a), _files(b), a.board.protocol.main_metric)))
         except RecordError:
             raise
         except BenchError:
