@@ -8,8 +8,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from retrieval_bench.datamodules.base import RetrievalDataModule
+from retrieval_bench.datamodules.images import Batch
 from retrieval_bench.datasets.base import RetrievalDataset
 from retrieval_bench.datasets.table import SampleTable
 from retrieval_bench.nn.preprocessing import Preprocessing
@@ -66,7 +68,7 @@ class LooseDataModule(RetrievalDataModule):
     Args:
         pictures: The pictures.
         preprocessing: As the method wants them, without what files say of a data set's own pictures: saliency boxes
-            and region proposals.
+            and region proposals. Where it wants proposals, the whole picture stands for them.
         eval_batch_size: Pictures in a batch, at most.
         num_workers: Processes that decode; None for as many as there are cores, at most 8.
     """
@@ -84,3 +86,13 @@ class LooseDataModule(RetrievalDataModule):
         super().__init__(pictures.root, eval_batch_size=eval_batch_size, num_workers=num_workers)
         self.dataset = pictures
         self.preprocessing = replace(preprocessing, boxes=None, proposals=None)
+        self._proposes = preprocessing.proposals is not None
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """As for all data, and with what stands for proposals."""
+        batch = super().on_after_batch_transfer(batch, dataloader_idx)
+        if not self._proposes:
+            return batch
+        image = batch["image"]
+        whole = torch.tensor([0.0, 0.0, image.shape[3], image.shape[2]], device=image.device)
+        return {**batch, "proposals": whole.expand(len(image), 1, 4)}

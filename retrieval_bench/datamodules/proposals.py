@@ -23,7 +23,7 @@ from retrieval_bench.datasets.proposals import (
     read_proposals,
 )
 from retrieval_bench.datasets.saliency_boxes import picture_paths, pictures_fingerprint
-from retrieval_bench.errors import OptionError
+from retrieval_bench.errors import OptionError, said
 from retrieval_bench.nn.preprocessing import MinSide, Preprocessing, WeightsFamily, normalize
 from retrieval_bench.nn.rpn import ProposalNetwork
 
@@ -100,8 +100,7 @@ def make_proposals(
                 if progress is not None:
                     progress(writer.count, len(paths))
         except UnreadableImageError as error:
-            # A loader's worker sends its whole traceback as the message; the last line is what it had to say.
-            raise UnreadableImageError(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
+            raise UnreadableImageError(said(error)) from error
     return writer.file
 
 

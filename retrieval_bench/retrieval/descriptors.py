@@ -121,7 +121,8 @@ class Descriptors:
     @classmethod
     def load(cls, path: Path) -> "Descriptors":
         """Read what ``save`` wrote."""
-        with np.load(path, allow_pickle=False) as file:
+        # NumPy leaves a file that it opened itself open where that is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             boxes, predicted = (torch.from_numpy(file[x]) if x in file else None for x in ("boxes", "predicted"))
             metric: Metric = str(file["metric"])  # type: ignore[assignment]  # checked on construction
             return cls(torch.from_numpy(file["data"]), torch.from_numpy(file["image"]), metric, boxes, predicted)

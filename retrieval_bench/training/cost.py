@@ -5,6 +5,7 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch.utils.flop_counter import FlopCounterMode
 
 from retrieval_bench.bench.results import Cost
@@ -30,7 +31,7 @@ def measured_cost(trainer: "BenchmarkTrainer", model: RetrievalMethod, data: Ret
     peak = _peak_memory_mib()
     return Cost(
         parameters=float(sum(p.numel() for p in model.parameters())),
-        gmac_per_image=gmac_per_image(model, data),
+        gmac_per_image=_gmac_if_they_can_be_counted(model, data),
         bytes_per_image=_bytes_per_image(model),
         images_per_second=model.images_per_second,
         ms_per_query=1000 * model.evaluation.seconds_per_query,
@@ -59,6 +60,14 @@ def gmac_per_image(model: RetrievalMethod, data: RetrievalDataModule) -> float:
             model.embed(alone.prepared(batch, model.device))
     model.train(mode)
     return float(counter.get_total_flops()) / 2e9 / len(rows)
+
+
+def _gmac_if_they_can_be_counted(model: RetrievalMethod, data: RetrievalDataModule) -> float | None:
+    try:
+        return gmac_per_image(model, data)
+    except Exception as error:  # the numbers of hours of training are not lost to this one
+        rank_zero_warn(f"the GMACs of {type(model).__name__} could not be counted ({error}); its result goes without")
+        return None
 
 
 def _bytes_per_image(model: RetrievalMethod) -> float:

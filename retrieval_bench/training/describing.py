@@ -9,12 +9,16 @@ import torch
 
 from retrieval_bench.bench import provenance
 from retrieval_bench.datamodules import RetrievalDataModule
+from retrieval_bench.datasets.errors import UnreadableImageError
+from retrieval_bench.errors import said
 from retrieval_bench.methods import RetrievalMethod
 from retrieval_bench.nn.preprocessing import BGR_MEAN, RGB_MEAN, RGB_STD, MaxSide, MinSide, Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth, IntArray, RaggedLists
 from retrieval_bench.training.finished import FinishedRun, RunError
 from retrieval_bench.training.index_store import Maker
+
+_FULL, _MIXED = ("32-true", "32"), ("16-mixed", "16", "bf16-mixed", "bf16")  # as Lightning takes them
 
 
 class Describer:
@@ -37,7 +41,7 @@ class Describer:
         self.method: RetrievalMethod = run.load()
         self.method.to("cuda" if torch.cuda.is_available() else "cpu")
         self._precision = str(run.result.config["trainer"].get("precision") or "32-true")
-        if self._precision.endswith("-true") and self._precision != "32-true":
+        if self._precision not in (*_FULL, *_MIXED):
             raise RunError(
                 f"{run.result.run.name} was computed in {self._precision}, and pictures are described in 32-true or "
                 "mixed precision"
@@ -66,15 +70,18 @@ class Describer:
         """
         shards = []
         with torch.inference_mode():
-            for batch in data.picture_dataloader(rows):
-                prepared = data.prepared(batch, self.method.device)
-                with self._mixed_precision():
-                    shards.append(self.method.embed(prepared).cpu())
+            try:
+                for batch in data.picture_dataloader(rows):
+                    prepared = data.prepared(batch, self.method.device)
+                    with self._mixed_precision():
+                        shards.append(self.method.embed(prepared).cpu())
+            except UnreadableImageError as error:
+                raise UnreadableImageError(said(error)) from error
             query, gallery = self.method.searchable(Descriptors.merge(shards), _Only(data, rows))
         return _counted(query, rows), _counted(gallery, rows)
 
     def _mixed_precision(self) -> AbstractContextManager[Any]:
-        if self._precision in ("32-true", "32"):
+        if self._precision in _FULL:
             return nullcontext()
         device = self.method.device.type
         half = torch.bfloat16 if device == "cpu" or self._precision.startswith("bf16") else torch.half

@@ -91,6 +91,8 @@ def export(
 
 def _shape(method: RetrievalMethod, size: tuple[int, int] | None) -> tuple[int, int] | None:
     """Height and width of pictures; None for any."""
+    if size is not None and min(size) < 1:
+        raise OptionError(f"--size {size[0]} {size[1]} is no size of a picture: height and width are at least 1 pixel")
     recipe = method.preprocessing
     fixed = (recipe.crop, recipe.crop) if recipe.crop else recipe.resize if isinstance(recipe.resize, tuple) else None
     if fixed is not None and size not in (None, fixed):
@@ -154,9 +156,7 @@ def _write(
         assert program is not None
         program.save(file, external_data=False)
     except ImportError as error:
-        raise ExportError(
-            f"ONNX needs a package that is not there ({error}): pip install 'retrieval-bench[export]'"
-        ) from error
+        raise _missing(error) from error
     except Exception as error:  # a graph can fail in many ways, and none of them is the user's doing
         cause: BaseException = error
         while cause.__cause__ is not None:
@@ -165,6 +165,10 @@ def _write(
         raise ExportError(
             f"{type(network.method).__name__} does not go into {kind}: {str(cause).strip().splitlines()[0]}{advice}"
         ) from error
+
+
+def _missing(error: ImportError) -> ExportError:
+    return ExportError(f"ONNX needs a package that is not there ({error}): pip install 'retrieval-bench[export]'")
 
 
 def _translations(network: DescriptorNetwork) -> dict[Any, Any]:
@@ -204,15 +208,20 @@ def _runner(network: DescriptorNetwork, kind: Format, file: Path) -> Any:
     if kind == "pt2":
         module = torch.export.load(file).module()
         return lambda example: module(*example)
-    import onnxruntime  # type: ignore[import-untyped]  # ships no types
+    try:
+        import onnxruntime  # type: ignore[import-untyped]  # ships no types
 
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    except ImportError as error:
+        raise _missing(error) from error
+    except Exception as error:  # onnxruntime's have no base of their own
+        raise ExportError(f"onnxruntime cannot load what was exported: {error}") from error
 
     def run(example: tuple[Tensor, ...]) -> list[Tensor]:
         named = {name: x.numpy() for name, x in zip(network.inputs, example, strict=True)}
         try:
             return [torch.from_numpy(np.asarray(x)) for x in session.run(list(network.outputs), named)]
-        except Exception as error:  # onnxruntime's have no base of their own
+        except Exception as error:  # as above
             raise ExportError(f"onnxruntime cannot run what was exported: {error}") from error
 
     return run

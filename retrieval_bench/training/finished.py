@@ -43,10 +43,16 @@ class FinishedRun:
             num_workers: Processes that decode; by default the datamodule's own choice.
 
         Raises:
-            RunError: If other pictures or another table are there.
+            RunError: If other pictures or another table are there, or the data set is not one of this project's.
         """
         options = self.result.config["data"]["init_args"]
-        kind = getattr(datamodules, self.result.config["data"]["class_path"].rpartition(".")[2])
+        name = self.result.config["data"]["class_path"].rpartition(".")[2]
+        kind = getattr(datamodules, name, None)
+        if kind is None:
+            raise RunError(
+                f"{self.result.run.name} was scored on the data of {name}, which is not one of this project's: index "
+                "its pictures as a folder, `retrieval-bench index build --run RUN --to DIR FOLDER`"
+            )
         # A result names no place on any machine: of a folder it keeps the last name.
         places = {"distractors": data_dir / options["distractors"]} if options.get("distractors") else {}
         miniature = self.result.protocol.edition.startswith("miniature-")

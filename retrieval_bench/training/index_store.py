@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from retrieval_bench.bench.errors import RecordError
+from retrieval_bench.bench.files import BROKEN_ARRAYS
 from retrieval_bench.bench.records import build
 from retrieval_bench.bench.results import read_json
 from retrieval_bench.errors import RetrievalBenchError
@@ -131,10 +133,7 @@ def open_index(folder: Path, maker: Maker) -> PictureIndex:
     demand_same_network(folder, head, maker)
     if not head.generation:
         raise PictureIndexError(f"the index in {folder} is not finished: go on with the command that began it")
-    try:
-        return load_index(folder, head)
-    except (OSError, ValueError, KeyError) as error:
-        raise PictureIndexError(f"the index in {folder} is damaged ({error}); delete it and build it anew") from error
+    return load_index(folder, head)
 
 
 def demand_same_network(folder: Path, head: Head, maker: Maker) -> None:
@@ -156,9 +155,15 @@ def load_index(folder: Path, head: Head) -> PictureIndex:
     """Map the arrays of a finished index.
 
     Raises:
-        OSError: If one is missing.
-        ValueError: If one is damaged, or they do not belong together.
+        PictureIndexError: If one is missing or damaged, or they do not belong together.
     """
+    try:
+        return _loaded(folder, head)
+    except (*BROKEN_ARRAYS, LookupError, RecordError) as error:
+        raise PictureIndexError(f"the index in {folder} is damaged ({error}); delete it and build it anew") from error
+
+
+def _loaded(folder: Path, head: Head) -> PictureIndex:
     arrays = {name: torch.from_numpy(_mapped(file)) for name, file in array_files(folder, head.generation).items()}
     metric: Metric = head.metric  # type: ignore[assignment]  # checked in the next line
     if metric not in get_args(Metric):

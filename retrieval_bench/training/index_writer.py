@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrieval_bench.bench.files import write_whole
+from retrieval_bench.bench.files import BROKEN_ARRAYS, write_whole
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.training.index_store import (
     INDEX_FILE,
@@ -31,7 +31,7 @@ from retrieval_bench.training.index_store import (
     read_listed,
 )
 
-_SHARDS = "shards"
+_SHARDS, _LOCK = "shards", "lock"
 _BLOCK = 4096  # pictures that are copied at once
 
 
@@ -53,7 +53,7 @@ class IndexWriter:
 
     def __enter__(self) -> "IndexWriter":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
+        self._lock = (self.folder / _LOCK).open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -72,6 +72,7 @@ class IndexWriter:
     def _begun(self) -> Head:
         head = read_head(self.folder)
         if head is None:
+            self._refuse_what_is_not_ours()
             head = Head(made_by=self._maker, root=str(self._root))
             self._write(head)
         demand_same_network(self.folder, head, self._maker)
@@ -81,6 +82,14 @@ class IndexWriter:
                 "another folder for it, or delete it"
             )
         return head
+
+    def _refuse_what_is_not_ours(self) -> None:
+        """What an index does not use is deleted, so that it must have its folder for itself."""
+        for file in self.folder.iterdir():
+            if file.name != _LOCK and not file.name.startswith(INDEX_FILE):
+                raise PictureIndexError(
+                    f"{self.folder} holds other things than an index ({file.name}): name a new or empty folder for it"
+                )
 
     def listed(self) -> set[Listed]:
         """The pictures that are described, also those that the index has not taken in yet."""
@@ -145,7 +154,8 @@ class IndexWriter:
 
     def _parts(self) -> Iterator["_Part"]:
         if self.head.generation:
-            yield _Part(read_listed(self._pictures()), load_index(self.folder, self.head).descriptors)
+            index = load_index(self.folder, self.head)
+            yield _Part(index.listed, index.descriptors)
         for file in sorted(self._shards.glob("*.json")):
             yield _Part(read_listed(file), file.with_suffix(".npz"))
 
@@ -158,7 +168,8 @@ class IndexWriter:
     def _clean(self) -> None:
         """Delete what the index does not use any more."""
         used = {*array_files(self.folder, self.head.generation).values(), self._pictures()}
-        for file in [*self.folder.glob("*-*.npy"), *self.folder.glob("pictures-*.json"), *self._shards.glob("*")]:
+        ours = ("data-*.npy", "image-*.npy", "boxes-*.npy", "pictures-*.json", "*.json.*.part", f"{_SHARDS}/*")
+        for file in [file for pattern in ours for file in self.folder.glob(pattern)]:
             if file not in used:
                 file.unlink()
         if self._shards.is_dir():
@@ -190,7 +201,15 @@ class _Part:
             yield Descriptors(whole.data[first:last], whole.image[first:last], whole.metric, boxes)
 
     def _descriptors(self) -> Descriptors:
-        return Descriptors.load(self.source) if isinstance(self.source, Path) else self.source
+        if not isinstance(self.source, Path):
+            return self.source
+        try:
+            return Descriptors.load(self.source)
+        except (*BROKEN_ARRAYS, LookupError) as error:
+            raise PictureIndexError(
+                f"{self.source} is damaged ({error}): delete the folder {self.source.parent} and go on with the "
+                "same command; its pictures are described again"
+            ) from error
 
 
 def _new_arrays(folder: Path, generation: int, like: Descriptors, rows: int) -> dict[str, npt.NDArray[Any]]:

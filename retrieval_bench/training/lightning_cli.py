@@ -9,7 +9,7 @@ import yaml
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from retrieval_bench.datamodules import RetrievalDataModule
-from retrieval_bench.errors import RetrievalBenchError
+from retrieval_bench.errors import RetrievalBenchError, said
 from retrieval_bench.methods import TrainedNetwork
 from retrieval_bench.training.memory import keep_freed_memory
 from retrieval_bench.training.trainer import BenchmarkTrainer
@@ -98,6 +98,5 @@ def _ours(error: BaseException) -> RetrievalBenchError | None:
         link = link.__cause__ or link.__context__
     if link is None:
         return None
-    # A loader's worker sends its whole traceback as the message; the last line is what it had to say.
-    said = str(link).rpartition(f"{type(link).__name__}: ")[2].strip()
-    return link if said == str(link) else RetrievalBenchError(said)
+    message = said(link)
+    return link if message == str(link) else RetrievalBenchError(message)

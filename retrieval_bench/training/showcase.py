@@ -49,5 +49,8 @@ def draw_pictures(method: RetrievalMethod, data: RetrievalDataModule, folder: Pa
     for name, sheet in drawn(method, files).items():
         folder.mkdir(exist_ok=True)
         partial = folder / f"{name}.png.part"
-        sheet.save(partial, format="PNG")
-        partial.replace(folder / f"{name}.png")
+        try:
+            sheet.save(partial, format="PNG")
+            partial.replace(folder / f"{name}.png")
+        finally:
+            partial.unlink(missing_ok=True)

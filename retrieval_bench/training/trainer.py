@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from retrieval_bench.bench.files import write_whole
 from retrieval_bench.bench.per_query import PER_QUERY_FILE, write_per_query
-from retrieval_bench.bench.ranked import RANKED_FILE, write_ranked
+from retrieval_bench.bench.ranked import RANKED_FILE, Ranked, write_ranked
 from retrieval_bench.bench.results import RESULT_FILE, write_result
 from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.base import RetrievalMethod, TrainedNetwork
@@ -132,18 +134,29 @@ class BenchmarkTrainer(Trainer):
         model.to(self.strategy.root_device).eval()  # Lightning has taken it away from there
         write_per_query(self.run_dir / PER_QUERY_FILE, model.evaluation.query, model.evaluation.per_query)
         result = make_result(self, model, datamodule, before=before, per_query=PER_QUERY_FILE)
-        ranked = first_images(model, datamodule, self.strategy.root_device)
-        write_ranked(self.run_dir / RANKED_FILE, ranked)
+        ranked: Ranked | None = None
+        # Before the result: who sees that may count on these.
+        with _only_a_warning(f"the ranked images of {self.identity.name} could not be written"):
+            found = first_images(model, datamodule, self.strategy.root_device)
+            write_ranked(self.run_dir / RANKED_FILE, found)
+            ranked = found
         write_result(self.run_dir / RESULT_FILE, result)
         pictures = self.run_dir / PICTURES_FOLDER
-        try:
+        with _only_a_warning(f"the pictures of {self.identity.name} could not be drawn"):
             draw_pictures(model, datamodule, pictures)
-        except Exception as error:
-            rank_zero_warn(f"the pictures of {self.identity.name} could not be drawn ({error}); its result is safe")
         values = model.evaluation.per_query[result.protocol.main_metric]
         for logger in self.loggers:
             if isinstance(logger, WandbLog):
                 logger.conclude(result, ranked, values, data=datamodule.dataset, pictures=pictures)
+
+
+@contextmanager
+def _only_a_warning(what: str) -> Iterator[None]:
+    """What is there to be looked at alone may fail: hours of training are not lost to it."""
+    try:
+        yield
+    except Exception as error:
+        rank_zero_warn(f"{what} ({error}); its result is safe")
 
 
 @rank_zero_only

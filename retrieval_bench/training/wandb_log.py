@@ -74,13 +74,13 @@ class WandbLog(Logger):
 
     @rank_zero_only
     def conclude(
-        self, result: Result, ranked: Ranked, values: FloatArray, *, data: RetrievalDataset, pictures: Path
+        self, result: Result, ranked: Ranked | None, values: FloatArray, *, data: RetrievalDataset, pictures: Path
     ) -> None:
         """Close the run with its numbers and what there is to see; the result is safe already.
 
         Args:
             result: The run's.
-            ranked: What its queries found.
+            ranked: What its queries found; None where that is not known.
             values: ``(q,)`` the main metric of each query.
             data: The data set.
             pictures: The folder of what the method has drawn of itself.
@@ -94,7 +94,8 @@ class WandbLog(Logger):
             try:
                 run.summary.update(numbers)
                 run.log({f"pictures/{file.stem}": wandb.Image(str(file)) for file in sorted(pictures.glob("*.png"))})
-                run.log({RANKED_TABLE: ranked_table(result.protocol.main_metric, ranked, values, data)})
+                if ranked is not None:
+                    run.log({RANKED_TABLE: ranked_table(result.protocol.main_metric, ranked, values, data)})
             finally:
                 run.finish()
 

@@ -1,4 +1,5 @@
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,3 +150,20 @@ def test_a_run_is_exported_with_where_it_comes_from(finished, tmp_path, capsys):
     assert facts["checkpoint_sha256"] == json.loads((run / "result.json").read_text())["checkpoint"]["sha256"]
     assert main(["export", "--checkpoint", str(tmp_path / "no.ckpt"), "--output", str(tmp_path / "x.onnx")]) == 1
     assert "there is no checkpoint at" in capsys.readouterr().err
+
+
+def test_an_onnxruntime_that_is_missing_or_refuses_the_file_is_one_line(tmp_path, monkeypatch):
+    file = tmp_path / "x.onnx"
+    file.write_bytes(b"no network")
+    with pytest.raises(ExportError, match="onnxruntime cannot load what was exported"):
+        exporting._runner(DescriptorNetwork(abir()), "onnx", file)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ExportError, match=r"a package that is not there .*pip install 'retrieval-bench\[export\]'"):
+        exporting._runner(DescriptorNetwork(abir()), "onnx", file)
+
+
+@pytest.mark.parametrize("size", [(0, 96), (96, -1)])
+def test_a_size_without_pixels_is_refused(size, tmp_path):
+    with pytest.raises(OptionError, match=f"--size {size[0]} {size[1]} is no size of a picture"):
+        export(rmac(), tmp_path / "x.pt2", {}, size)
+    assert not list(tmp_path.iterdir())

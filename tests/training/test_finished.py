@@ -59,3 +59,11 @@ def _data(copy: Path, tmp_path: Path) -> Path:
 
     synthesize("oxford5k", tmp_path / "data" / "miniature" / "oxford5k")
     return tmp_path / "data"
+
+
+def test_the_data_of_another_project_are_refused(copy, tmp_path):
+    content = json.loads((copy / "result.json").read_text())
+    content["config"]["data"]["class_path"] = "elsewhere.ShoesDataModule"
+    (copy / "result.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match="scored on the data of ShoesDataModule, which is not one of this project's"):
+        open_run(copy).datamodule(tmp_path)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from retrieval_bench.cli import main
+from retrieval_bench.datasets.errors import UnreadableImageError
 from retrieval_bench.training import indexing
 from retrieval_bench.training.describing import Describer
 from retrieval_bench.training.finished import open_run
@@ -208,3 +209,47 @@ def test_opening_maps_files_into_memory(describer, folder, tmp_path):
     assert len(index.descriptors) == 7
     if maps.is_file():
         assert str(tmp_path / "index" / "data-1.npy") in maps.read_text()
+
+
+def test_a_folder_with_other_things_is_left_alone(describer, folder, tmp_path):
+    target = tmp_path / "mine"
+    (target / "shards").mkdir(parents=True)
+    for name in ("my-vectors.npy", "pictures-of-cats.json", "shards/first"):
+        (target / name).write_text("precious")
+    with pytest.raises(PictureIndexError, match=r"holds other things than an index .*: name a new or empty folder"):
+        build(describer, folder, target)
+    assert sorted(x.name for x in target.rglob("*") if x.is_file() and x.read_text() == "precious") == [
+        *("first", "my-vectors.npy", "pictures-of-cats.json")
+    ]
+
+
+def test_a_damaged_index_or_shard_is_named_when_it_is_gone_on_with(describer, folder, tmp_path, few):
+    build(describer, folder, tmp_path / "index")
+    (tmp_path / "index" / "data-1.npy").unlink()
+    with pytest.raises(PictureIndexError, match=r"is damaged .*delete it and build it anew"):
+        build(describer, folder, tmp_path / "index")
+    gallery = folder_gallery(describer, folder, 0)
+    with IndexWriter(tmp_path / "other", describer.maker, folder) as writer:
+        writer.add(gallery.listed[:1], describer.describe(gallery.data, np.arange(1))[1])
+    os.truncate(tmp_path / "other" / "shards" / "000000.npz", 50)
+    with pytest.raises(PictureIndexError, match=r"000000.npz is damaged .*go on with the same command"):
+        build(describer, folder, tmp_path / "other")
+
+
+def test_a_worker_that_cannot_read_a_picture_says_so_in_a_line(describer, folder):
+    file = folder / "2.png"
+    file.write_bytes(file.read_bytes()[:400])
+    with pytest.raises(UnreadableImageError, match="it is cut short") as caught:
+        describer.describe(folder_gallery(describer, folder, 1).data, np.array([1]))
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_cannot_keep_its_own_index_says_what_to_do(run, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("index"))
+    (copy / "index").write_text("in the way")
+    assert main(["index", "build", "--run", str(copy), "--data-dir", str(run.parents[5] / "data")]) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "index: File exists; copy the run to where there is room and you may write, or index the" in message
+    assert "--to DIR" in message

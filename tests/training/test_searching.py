@@ -1,13 +1,16 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from finished_runs import KINDS
 from PIL import Image
 
 from retrieval_bench.bench.ranked import read_ranked
 from retrieval_bench.cli import main
+from retrieval_bench.datamodules.loose import LooseDataModule, LoosePictures
 from retrieval_bench.datasets.images import image_size
 from retrieval_bench.errors import OptionError
 from retrieval_bench.training.describing import Describer
@@ -133,3 +136,19 @@ def test_what_cannot_be_searched_is_one_line(rmac, tmp_path, capsys):
     (bare / "checkpoints").mkdir()
     (bare / "checkpoints" / "last.ckpt").write_bytes((rmac / "checkpoints" / "last.ckpt").read_bytes() + b"x")
     assert "is not the checkpoint that" in refused("--run", str(bare), "--query", picture)
+
+
+def test_a_method_that_wants_proposals_from_a_file_describes_a_loose_query_all_the_same(finished, tmp_path):
+    run = open_run(finished("udq"))
+    method = run.load()
+    picture = next((data_of(run.folder) / "miniature" / "oxford5k").rglob("*.jpg"))
+    pictures = LoosePictures(picture.parent, [picture.name], run.result.protocol, role="query", box=(5, 5, 60, 60))
+    recipes = method.preprocessing, replace(method.preprocessing, proposals=tmp_path)
+    described = []
+    for method.preprocessing in recipes:
+        data = LooseDataModule(pictures, method.preprocessing)
+        (batch,) = data.picture_dataloader(np.arange(1))
+        with torch.inference_mode():
+            described.append(method.embed(data.prepared(batch, method.device)))
+    torch.testing.assert_close(described[0].data[0], described[1].data[0], rtol=0, atol=0)
+    assert len(described[1]) == len(described[0])

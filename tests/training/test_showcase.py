@@ -7,7 +7,7 @@ from PIL import Image
 
 from retrieval_bench.bench.results import read_result
 from retrieval_bench.datamodules import CubDataModule
-from retrieval_bench.training import showcase
+from retrieval_bench.training import cost, showcase, trainer
 from retrieval_bench.training.showcase import draw_pictures, sample_rows
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
@@ -62,3 +62,34 @@ def test_pictures_that_cannot_be_drawn_are_a_warning_and_the_result_is_there(dat
         benchmark(folder, data)
     assert read_result(folder / "result.json").cost.gmac_per_image > 0
     assert not (folder / "pictures").exists()
+
+
+def test_ranked_images_and_gmacs_that_fail_are_warnings_and_the_result_is_there(data, run_folder, monkeypatch):
+    def fail(*_):
+        raise OSError("no room")
+
+    monkeypatch.setattr(trainer, "first_images", fail)
+    monkeypatch.setattr(cost, "gmac_per_image", fail)
+    folder = run_folder()
+    with (
+        pytest.warns(UserWarning, match=r"the ranked images of cub/abir/s0 could not be written \(no room\)"),
+        pytest.warns(UserWarning, match=r"the GMACs of ABIR could not be counted \(no room\)"),
+    ):
+        benchmark(folder, data)
+    result = read_result(folder / "result.json")
+    assert result.cost.gmac_per_image is None
+    assert result.cost.parameters > 0
+    assert not (folder / "ranked.npz").exists()
+    assert (folder / "pictures" / "attention.png").is_file()
+
+
+def test_a_picture_that_cannot_be_written_leaves_no_half_of_itself(data, tmp_path, monkeypatch):
+    class Sheet:
+        def save(self, file, format):
+            file.write_bytes(b"half")
+            raise OSError("no room")
+
+    monkeypatch.setattr(showcase, "drawn", lambda *_: {"attention": Sheet()})
+    with pytest.raises(OSError, match="no room"):
+        draw_pictures(CASES["ABIR"]().eval(), data, tmp_path / "pictures")
+    assert not list((tmp_path / "pictures").iterdir())
