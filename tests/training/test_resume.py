@@ -55,7 +55,7 @@ def benchmark(folder: Path, data: Path, name: str, workers: int = 0, kill_at: in
     return steps.count
 
 
-@pytest.mark.parametrize(("name", "workers"), [*((name, 2) for name in TRAINED), ("restless", 0)])
+@pytest.mark.parametrize(("name", "workers"), [*((name, 0) for name in TRAINED), ("restless", 2)])
 def test_a_run_killed_within_an_epoch_ends_as_if_it_had_not_been(name, workers, miniature, run_folder):
     whole, cut = run_folder("whole", compare_untrained=True), run_folder("cut", compare_untrained=True)
     benchmark(whole, miniature, name, workers)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,7 +123,8 @@ def test_a_table_that_cannot_be_made_leaves_the_numbers_and_closes_the_run(tmp_p
     log = WandbLog(Broken(), tmp_path)
     log._run = SimpleNamespace(summary=kept, log=lambda content: None, finish=lambda: ended.append(True))
     result = read_result(BENCHMARKS.parent / "results/runs/cub_part/cub/abir/s0/result.json")
-    log.conclude(result, None, torch.zeros(1).numpy(), data=None, pictures=tmp_path)
+    no_ranking: Any = SimpleNamespace()
+    log.conclude(result, no_ranking, torch.zeros(1).numpy(), data=None, pictures=tmp_path)
     assert kept["eval/zero-shot/recall_at_1"] == result.metrics["recall_at_1"]
     assert kept["cost/bytes_per_image"] == 2048
     assert ended == [True]
