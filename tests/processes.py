@@ -64,6 +64,12 @@ def run_in_two_processes(work: Callable[..., Any], *args: Any, meeting_point: Pa
     return results
 
 
+def descendants(pid: int) -> list[int]:
+    """The processes that a process started, and those that they did."""
+    children = [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [x for child in children for x in (child, *descendants(child))]
+
+
 def _run(rank: int, sender: Connection, meeting_point: Path, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     import torch
     import torch.distributed as dist

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from retrieval_bench.commands.parsing import Subparsers, command
+from retrieval_bench.commands.parsing import Subparsers, add_results, command
 
 
 def add(commands: Subparsers) -> None:
@@ -29,7 +29,7 @@ def add(commands: Subparsers) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="of all pictures; R-MAC and regional attention need it, for their regions hang on it",
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_results(parser)
     parser.set_defaults(handler=handle)
 
 

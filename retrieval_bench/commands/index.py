@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval_bench.commands.parsing import Subparsers, command, not_negative
+from retrieval_bench.commands.parsing import Subparsers, add_data_dir, add_results, add_workers, command
 
 if TYPE_CHECKING:
     from retrieval_bench.training.describing import Describer
@@ -35,9 +35,7 @@ def add(commands: Subparsers) -> None:
     build.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a folder of pictures")
     add_run(build)
     build.add_argument("--to", type=Path, metavar="DIR", help="where the index of FOLDER goes")
-    build.add_argument(
-        "--workers", type=not_negative, metavar="N", help="processes that decode (default: cores, at most 8)"
-    )
+    add_workers(build)
     build.set_defaults(handler=handle)
 
 
@@ -46,10 +44,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", required=True, type=Path, metavar="RUN", help="a run's folder, or its name below results/runs"
     )
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="default: results")
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="the data sets' folder (default: $RETRIEVAL_BENCH_DATA or data)"
-    )
+    add_results(parser)
+    add_data_dir(parser)
 
 
 def handle(options: argparse.Namespace) -> int:
@@ -92,17 +88,11 @@ def build_own(describer: "Describer", data_dir: Path | None, workers: int | None
 
 def build(describer: "Describer", gallery: "Gallery", folder: Path) -> None:
     """Build an index with a bar, and say what it came to."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from retrieval_bench.commands.counting import counting
     from retrieval_bench.training.indexing import build_index
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("pictures", total=None)
-        built = build_index(
-            describer, gallery, folder, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with counting("pictures") as counter:
+        built = build_index(describer, gallery, folder, counter.show)
     for path, reason in list(built.skipped.items())[:_SKIPPED_NAMED]:
         print(f"skipped {path!r}: {reason}")
     if len(built.skipped) > _SKIPPED_NAMED:

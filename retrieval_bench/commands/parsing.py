@@ -1,6 +1,7 @@
 """What the parsers of several commands share."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -59,6 +60,19 @@ def add_data_dir(
     """
     text = f"the data sets' folder{more} (default: {default})"
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help=text)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--workers``, the processes that decode pictures."""
+    parser.add_argument(
+        "--workers", type=not_negative, metavar="N", help="processes that decode (default: cores, at most 8)"
+    )
+
+
+def chosen_workers(options: argparse.Namespace) -> int:
+    """How many ``--workers`` asks for, or as many as there are cores, at most 8."""
+    workers: int | None = options.workers
+    return workers if workers is not None else min(8, os.cpu_count() or 1)
 
 
 def chosen_root(options: argparse.Namespace) -> Path:

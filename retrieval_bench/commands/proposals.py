@@ -1,10 +1,17 @@
 """``proposals``: find where objects may be in every picture of a data set."""
 
 import argparse
-import os
 from pathlib import Path
 
-from retrieval_bench.commands.parsing import Subparsers, add_name, add_root, chosen_root, command, not_negative
+from retrieval_bench.commands.parsing import (
+    Subparsers,
+    add_name,
+    add_root,
+    add_workers,
+    chosen_root,
+    chosen_workers,
+    command,
+)
 
 
 def add(commands: Subparsers) -> None:
@@ -26,9 +33,7 @@ def add(commands: Subparsers) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("data/proposals"), metavar="DIR", help="where to (default: data/proposals)"
     )
-    parser.add_argument(
-        "--workers", type=not_negative, metavar="N", help="processes that decode (default: cores, at most 8)"
-    )
+    add_workers(parser)
     parser.set_defaults(handler=handle)
 
 
@@ -53,7 +58,7 @@ def handle(options: argparse.Namespace) -> int:
             resize,
             trained.preprocessing.family,
             learned_from=trained.learned_from,
-            num_workers=options.workers if options.workers is not None else min(8, os.cpu_count() or 1),
+            num_workers=chosen_workers(options),
             progress=count.show,
         )
     print(f"the proposals are in {file}" if count.shown else f"complete already: {file}")

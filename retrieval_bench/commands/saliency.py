@@ -1,12 +1,19 @@
 """``saliency``: find the salient box of every picture of a data set."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retrieval_bench.commands.drawing import check_png, save_sheet
-from retrieval_bench.commands.parsing import Subparsers, add_name, add_root, chosen_root, command
+from retrieval_bench.commands.parsing import (
+    Subparsers,
+    add_name,
+    add_root,
+    add_workers,
+    chosen_root,
+    chosen_workers,
+    command,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -59,7 +66,7 @@ def add(commands: Subparsers) -> None:
         "--size", type=int, default=299, metavar="PIXELS", help="side of the network's pictures (default: 299)"
     )
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="pictures at once (default: 16)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes that decode (default: cores, at most 8)")
+    add_workers(parser)
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help=f"a PNG to draw, with maps and boxes of {PICTURES_DRAWN} pictures"
     )
@@ -83,7 +90,6 @@ def handle(options: argparse.Namespace) -> int:
         side=options.size,
     )
     network = SaliencyNetwork(options.network, options.weights)
-    workers = options.workers if options.workers is not None else min(8, os.cpu_count() or 1)
     with counting(options.name) as count:
         files = make_boxes(
             network,
@@ -91,7 +97,7 @@ def handle(options: argparse.Namespace) -> int:
             options.output,
             settings,
             batch_size=options.batch_size,
-            num_workers=workers,
+            num_workers=chosen_workers(options),
             progress=count.show,
         )
     for file in files:

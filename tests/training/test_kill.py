@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import descendants
 
 from retrieval_bench.bench.results import read_result
 
@@ -45,11 +46,6 @@ def wait_for(file: Path, process: subprocess.Popen, seconds: float = 120) -> Non
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < until, f"{file} never came"
         tick.wait(0.02)
-
-
-def descendants(pid: int) -> list[int]:
-    children = [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [x for child in children for x in (child, *descendants(child))]
 
 
 @pytest.mark.slow

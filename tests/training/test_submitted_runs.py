@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import descendants
 
 from retrieval_bench.bench.jobs import record_file, standings
 from retrieval_bench.bench.plan import expand
@@ -53,11 +54,6 @@ def until(happened, seconds: float = 400) -> None:
     while not happened():
         assert time.monotonic() < end, "it never came"
         tick.wait(0.05)
-
-
-def descendants(pid: int) -> list[int]:
-    children = [int(x) for x in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [x for child in children for x in (child, *descendants(child))]
 
 
 @pytest.mark.slow
