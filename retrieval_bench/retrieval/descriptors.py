@@ -1,6 +1,6 @@
 """What a method says about images: vectors or packed codes, each row knowing its image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -61,8 +61,7 @@ class Descriptors:
 
     def cpu(self) -> "Descriptors":
         """The same descriptors in the host's memory."""
-        boxes, predicted = (None if x is None else x.cpu() for x in (self.boxes, self.predicted))
-        return Descriptors(self.data.cpu(), self.image.cpu(), self.metric, boxes, predicted)
+        return self._each(Tensor.cpu)
 
     def select(self, image: Sequence[int] | np.ndarray | Tensor) -> "Descriptors":
         """The rows of the given images, in the order of the images given.
@@ -81,13 +80,11 @@ class Descriptors:
         shift = torch.arange(int(count.sum())) - torch.repeat_interleave(count.cumsum(0) - count, count)
         return self._rows(order[torch.repeat_interleave(start, count) + shift])
 
-    def _rows(self, rows: Tensor) -> "Descriptors":
-        boxes, predicted = (None if x is None else x[rows] for x in (self.boxes, self.predicted))
-        return Descriptors(self.data[rows], self.image[rows], self.metric, boxes, predicted)
-
     @classmethod
-    def merge(cls, shards: Sequence["Descriptors"]) -> "Descriptors":
+    def merge(cls, shards: list["Descriptors"]) -> "Descriptors":
         """Join shards into one, ordered by image; an image that several shards describe is taken from the first.
+
+        The list is emptied on the way: regions of many pictures fill the memory, and no shard is held once it is in.
 
         Raises:
             ValueError: If there is no shard, or the shards are of different kinds.
@@ -97,18 +94,34 @@ class Descriptors:
         kinds = {(s.metric, s.data.shape[1], s.boxes is None, s.predicted is None) for s in shards}
         if len(kinds) > 1:
             raise ValueError(f"shards of different kinds cannot be merged: {sorted(map(str, kinds))}")
+        lengths = [len(s) for s in shards]
         image = torch.cat([s.image for s in shards])
-        boxes = None if shards[0].boxes is None else torch.cat([s.boxes for s in shards if s.boxes is not None])
-        seen = [s.predicted for s in shards if s.predicted is not None]
-        data = torch.cat([s.data for s in shards])
-        joined = cls(data, image, shards[0].metric, boxes, torch.cat(seen) if seen else None)
-        shard = torch.repeat_interleave(torch.tensor([len(s) for s in shards]))
+        shard = torch.repeat_interleave(torch.tensor(lengths))
         # A stable sort leaves an image's rows in the order of the shards: the first one names the shard that counts.
         order = torch.argsort(image, stable=True)
         fresh = torch.ones(len(order), dtype=torch.bool)
         fresh[1:] = image[order][1:] != image[order][:-1]
         counts = shard[order][fresh][fresh.cumsum(0) - 1]
-        return joined._rows(order[shard[order] == counts])
+        kept = order[shard[order] == counts]
+        place = torch.full_like(image, -1)
+        place[kept] = torch.arange(len(kept))
+        joined = shards[0]._each(lambda x: x.new_empty(len(kept), *x.shape[1:]))
+        for here in torch.split(place, lengths):
+            part = shards.pop(0)._rows(here >= 0)
+            for to, what in zip(joined._tensors(), part._tensors(), strict=True):
+                to[here[here >= 0]] = what
+        return joined
+
+    def _rows(self, rows: Tensor) -> "Descriptors":
+        return self._each(lambda x: x[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Descriptors":
+        """The descriptors with something done to each tensor that they have."""
+        boxes, predicted = (None if x is None else change(x) for x in (self.boxes, self.predicted))
+        return Descriptors(change(self.data), change(self.image), self.metric, boxes, predicted)
+
+    def _tensors(self) -> list[Tensor]:
+        return [x for x in (self.data, self.image, self.boxes, self.predicted) if x is not None]
 
     def save(self, path: Path) -> None:
         """Write an uncompressed ``.npz`` file; nothing half-written is left behind."""

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,17 @@ def test_merge_orders_by_image_and_drops_what_another_shard_has():
     merged = Descriptors.merge([first, second])
     assert merged.image.tolist() == [0, 1, 1, 4, 4]
     assert merged.data[:, 0].tolist() == [2, 0, 4, 0, 4]
+
+
+def test_a_merge_lets_go_of_the_shards_and_keeps_all_that_they_say():
+    shards = [numbered([4, 0], boxes=True), numbered([1], boxes=True)]
+    shards = [replace(s, predicted=10 * s.image) for s in shards]
+    merged = Descriptors.merge(shards)
+    assert shards == []
+    assert merged.predicted is not None
+    assert merged.predicted.tolist() == [0, 10, 40]
+    assert merged.boxes is not None
+    assert merged.boxes[:, 0].tolist() == [4, 0, 0]
 
 
 @settings(deadline=None, max_examples=40)
