@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.commands.parsing import Subparsers, add_data_dir, add_results, command
 from retrieval_bench.commands.tables import make_console
 
@@ -40,7 +41,13 @@ def handle(options: argparse.Namespace) -> int:
 
     a, b = (result_files(run, options.results) for run in (options.a, options.b))
     comparison = compare(a, b, options.metric)
-    dataset = dataset_at_hand(comparison.results[0][0], options.data_dir)
+    first = comparison.results[0][0]
+    dataset = dataset_at_hand(first, options.data_dir)
+    if dataset is None and options.data_dir is not None:
+        raise BenchError(
+            f"{options.data_dir} has no folder {first.run.dataset} with the pictures that this was measured on; "
+            "without --data-dir they are named by their rows"
+        )
     paths = dataset.table.path if dataset else None
     if options.json:
         print(json.dumps(comparison_data(comparison, paths), indent=2))

@@ -43,6 +43,12 @@ def test_a_run_that_is_not_there_is_one_line(call, results):
         call("compare", "tiny/cub/abirr", "tiny/cub/abir", "--results", results)
 
 
+def test_a_data_folder_without_the_pictures_is_one_line(call, results, tmp_path):
+    words = ("compare", "tiny/cub/abir", "tiny/cub/abir-no_se", "--results", results)
+    with pytest.raises(BenchError, match=r"elsewhere has no folder cub with the pictures .* without --data-dir"):
+        call(*words, "--data-dir", tmp_path / "elsewhere")
+
+
 def test_comparing_never_loads_the_tensor_library(results):
     check = (
         "import sys; from retrieval_bench.cli import main\n"

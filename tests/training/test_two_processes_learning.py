@@ -15,13 +15,13 @@ from pytorch_lightning import Callback, Trainer, seed_everything
 from trainers import BARE
 
 from retrieval_bench import methods
-from retrieval_bench.datamodules import CubDataModule, Voc2007DataModule
+from retrieval_bench.datamodules import CubDataModule, Oxford5kDataModule, Voc2007DataModule
 from retrieval_bench.datasets import dataset_class
 from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.datasets.subset import cut_subset
 from retrieval_bench.methods.base import TrainedNetwork
 
-# Of RPN, which has no score and a frozen trunk.
+# Of detectors, which have no score, and frozen trunks or batch norms.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:You passed in a `val_dataloader` but have no `validation_step`"),
     pytest.mark.filterwarnings("ignore:Found .* module.* in eval mode at the start of training"),
@@ -42,11 +42,16 @@ def rpn() -> TrainedNetwork:
     return methods.RPN("squeezenet1_0", "none", anchors=(24, 48), min_side=96, max_side=160, count=6)
 
 
+def query_detector() -> TrainedNetwork:
+    return methods.QueryDetector(5, "squeezenet1_0", "none", shorter_side=64, longest_side=96)
+
+
 TRAINED: dict[str, Callable[[], TrainedNetwork]] = {
     **{name: make for name, make in CASES.items() if make().configure_optimizers()},
     "AdaptiveTriplet's second phase": only_triplets,
     "UDQ with its trunk": udq_with_trunk,
     "RPN": rpn,
+    "QueryDetector": query_detector,
 }
 FITTED = {name: make for name, make in CASES.items() if name not in TRAINED}
 # Beside the parts that gradients train: what is learned otherwise.
@@ -110,13 +115,13 @@ def learn(make: Callable[[], TrainedNetwork], data: Any, folder: Path, devices: 
 def learn_all(roots: dict[str, Path], folder: Path, devices: int) -> dict[str, dict[str, Any]]:
     """For each method what it learned before its first step, and how far that is from the mean of all processes."""
     found = {}
+    birds = CubDataModule(roots["cub"], classes_per_batch=3, images_per_class=2, eval_batch_size=7, num_workers=0)
+    others: dict[str, Any] = {
+        "RPN": Voc2007DataModule(root=roots["voc2007"], num_workers=0),
+        "QueryDetector": Oxford5kDataModule(root=roots["oxford5k"], protocol="crop-x", num_workers=0),
+    }
     for name, make in {**FITTED, **TRAINED}.items():
-        data: Any = (
-            Voc2007DataModule(root=roots["voc2007"], num_workers=0)
-            if name == "RPN"
-            else CubDataModule(roots["cub"], classes_per_batch=3, images_per_class=2, eval_batch_size=7, num_workers=0)
-        )
-        look = learn(make, data, folder, devices)
+        look = learn(make, others.get(name, birds), folder, devices)
         found[name] = {"learned": look.learned, "error": 0.0, "differ": 0.0, "size": 0.0}
         if devices == 2 and look.own:
             applied, own = (torch.cat([x.flatten() for x in gradients]) for gradients in (look.applied, look.own))
@@ -135,7 +140,7 @@ def seen(miniature, tmp_path_factory) -> tuple[dict[str, Any], dict[str, Any], d
     folder = tmp_path_factory.mktemp("learning")
     roots = {
         "cub": cut_subset(dataset_class("cub")(miniature), folder / "cub", classes=10, images_per_class=5),
-        "voc2007": synthesize("voc2007", folder / "voc2007"),
+        **{name: synthesize(name, folder / name) for name in ("voc2007", "oxford5k")},
     }
     alone = learn_all(roots, folder, 1)
     first, second = run_in_two_processes(learn_all, roots, folder, 2, meeting_point=folder / "store", timeout=200)
