@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from retrieval_bench.errors import OptionError
 from retrieval_bench.methods.gathering import gather
 from retrieval_bench.methods.postprocess import take_steps
 from retrieval_bench.nn.preprocessing import Preprocessing
-from retrieval_bench.retrieval.descriptors import Descriptors
+from retrieval_bench.retrieval.descriptors import Descriptors, save_sides
 from retrieval_bench.retrieval.evaluate import Evaluation, evaluate
 from retrieval_bench.retrieval.metrics import FloatArray
 from retrieval_bench.retrieval.postprocessing import RetrievalState
@@ -164,14 +164,16 @@ class RetrievalMethod(TrainedNetwork, ABC):
         return batch["index"].cpu()
 
     def on_predict_epoch_end(self) -> None:
-        """Write the descriptors of all pictures to ``descriptors.npz`` in the trainer's folder."""
-        shards = gather(self._shards)
-        self._start_evaluation()
-        if self.trainer.is_global_zero:
-            self.descriptors = Descriptors.merge(shards)
-            path = Path(self.trainer.default_root_dir) / "descriptors.npz"
-            self.descriptors.save(path)
-            rank_zero_info(f"wrote the descriptors of {len(self.descriptors)} rows to {path}")
+        """Write what an evaluation would compare to ``descriptors.npz`` in the trainer's folder."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
+        shards = self._of_all_pictures(data)
+        if not self.trainer.is_global_zero:
+            return
+        path = Path(self.trainer.default_root_dir) / "descriptors.npz"
+        save_sides(*self.searchable(Descriptors.merge(shards), data), path)
+        rank_zero_info(f"wrote the descriptors of {len(data.evaluation_rows)} pictures to {path}")
+        if getattr(self.trainer, "postprocessing", ()):
+            rank_zero_warn(f"--trainer.postprocessing was not applied: {path} is what its steps start from")
 
     def on_validation_epoch_end(self) -> None:
         """Search and score."""
@@ -191,14 +193,7 @@ class RetrievalMethod(TrainedNetwork, ABC):
             return
         self.images_per_second = median(self._speeds) if self._speeds else None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        shards = gather(self._shards)
-        self._start_evaluation()
-        described = set().union(*(shard.image.tolist() for shard in shards))
-        if missing := len(data.evaluation_rows) - len(described):
-            raise OptionError(
-                f"{missing} of {len(data.evaluation_rows)} evaluation images were not described, and scores need all: "
-                "leave --trainer.fast_dev_run and the limits on validation and test batches alone"
-            )
+        shards = self._of_all_pictures(data)
         steps = getattr(self.trainer, "postprocessing", ())
         descriptors = Descriptors.merge(shards) if steps or self.trainer.is_global_zero else None
         # Every process takes the steps, for each looks at its share of the pictures; what the first one finds counts.
@@ -211,6 +206,18 @@ class RetrievalMethod(TrainedNetwork, ABC):
         for name, value in self.evaluation.metrics.items():
             # Equal on all processes; the progress bar shows the main one.
             self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, sync_dist=True)
+
+    def _of_all_pictures(self, data: Any) -> list[Descriptors]:
+        """What all processes have described, once it is all that an evaluation needs."""
+        shards = gather(self._shards)
+        self._start_evaluation()
+        described = set().union(*(shard.image.tolist() for shard in shards))
+        if missing := len(data.evaluation_rows) - len(described):
+            raise OptionError(
+                f"{missing} of {len(data.evaluation_rows)} evaluation images were not described, and scores need all: "
+                "leave --trainer.fast_dev_run and the limits on validation, test and prediction batches alone"
+            )
+        return shards
 
     def _scored(self, data: Any, after: tuple[RetrievalState, tuple[str, ...]] | None) -> Evaluation:
         """The numbers of the descriptors, or of what came after them."""

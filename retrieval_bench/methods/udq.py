@@ -71,7 +71,8 @@ class UDQ(QuantizationRounds):
         clusters: Of the refinement. Not in the paper.
         classifier_start: How FC_cls starts each round: ``random``, for codewords have new numbers; ``codebook``, the
             soft assignment to the codewords; ``kept`` where it was, with codebooks that start from the last ones.
-        sharpness: Of that soft assignment. Not in the paper.
+        sharpness: Of that soft assignment: at a codeword the nearest other one is exp(-sharpness) times as likely. Not
+            in the paper.
         train_backbone: Whether all but the trunk's first two groups of convolutions is trained, too, one picture a
             step and process (section 4.2). Otherwise regions are described once, and FC_S and FC_cls learn from these
             vectors: much faster.
@@ -227,8 +228,8 @@ class UDQ(QuantizationRounds):
         cropped = data.protocol.image_crop == "box"
         boxes = None if cropped else data.original_boxes(gallery.boxes, gallery.image)
         gallery = Descriptors(gallery.data, gallery.image, gallery.metric, boxes)
-        if not coded:
-            return query, gallery
+        if not coded:  # where it asks, the protocol says
+            return Descriptors(query.data, query.image, query.metric), gallery
         tables = self.quantizer.tables(query.data.to(self.device)).flatten(1).cpu()
         return Descriptors(tables, query.image, "adc"), gallery
 

@@ -45,8 +45,13 @@ class CodewordClassifiers(nn.Module):
 
         Args:
             codebooks: ``(M, K, part)``.
-            sharpness: Of the assignment: the nearest codeword takes all where it is large.
+            sharpness: Of the assignment, whatever the scale: at a codeword the nearest other one is exp(-sharpness)
+                times as likely, on average.
         """
+        gaps = torch.cdist(codebooks, codebooks).square()
+        gaps.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+        gap = gaps.amin(2).mean()
+        sharpness /= float(gap) if 0 < gap < torch.inf else 1.0  # a single codeword has no other
         self.weight.copy_(2 * sharpness * codebooks)
         self.bias.copy_(-sharpness * codebooks.square().sum(2))
 

@@ -63,6 +63,7 @@ class QuantizationRounds(RetrievalMethod):
         self.learned_from = ""
         self._regions: CachedRegions | None = None
         self._codes: Tensor | None = None
+        self._quantized_at: int | None = None
 
     @abstractmethod
     def feature(self, vectors: Tensor) -> Tensor:
@@ -131,11 +132,18 @@ class QuantizationRounds(RetrievalMethod):
         vectors = self.region_vectors(batch["image"], boxes).flatten(0, 1)
         return vectors, codes.flatten(0, 1)
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """At the end of a round make new codebooks and codes, which a validation will search with."""
+        del outputs, batch, batch_idx
+        if self.trainer.is_last_batch and (self.trainer.current_epoch + 1) % self.epochs_per_round == 0:
+            self._quantize()
+
     def on_train_epoch_end(self) -> None:
-        """At the end of a round, and of training, make new codebooks and codes."""
-        epoch, trainer = self.trainer.current_epoch + 1, self.trainer
-        ends = trainer.should_stop or epoch == trainer.max_epochs or trainer.global_step == trainer.max_steps
-        if epoch % self.epochs_per_round == 0 or ends:
+        """Where training stops within a round, too."""
+        trainer = self.trainer
+        ends = trainer.should_stop or trainer.global_step == trainer.max_steps
+        ends |= trainer.current_epoch + 1 == trainer.max_epochs
+        if ends and self._quantized_at != trainer.global_step:
             self._quantize()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -196,6 +204,7 @@ class QuantizationRounds(RetrievalMethod):
         codes = self.trainer.strategy.broadcast(codes)
         assert codes is not None
         self._codes = codes.view(*regions.vectors.shape[:2], -1)
+        self._quantized_at = self.trainer.global_step
         self._broadcast(*self.quantizer.buffers(), self.feature_scale)
         if self.train_backbone:
             self._regions = None  # the next round's will be others
@@ -207,7 +216,7 @@ class QuantizationRounds(RetrievalMethod):
             chance = torch.Generator().manual_seed(data.seed * 1_000_003 + self.trainer.current_epoch)
             self.classifiers.start_at_random(chance)
         for optimizer in self.trainer.optimizers:
-            optimizer.state.clear()  # velocities that belong to other classifiers
+            optimizer.state.clear()  # velocities towards other codes
 
     def _fit_codes(self, regions: CachedRegions, seed: int, *, again: bool) -> Tensor:
         """``(n, M)`` the codes of refined features, after codebooks were learned from them."""
