@@ -1,4 +1,4 @@
-"""What all processes have, on every process."""
+"""What all processes have, on every process or on the first one."""
 
 from typing import Any, TypeVar
 
@@ -16,6 +16,15 @@ def of_all_processes(own: T) -> list[T]:
     everyone: list[Any] = [None] * _processes()
     dist.all_gather_object(everyone, own)
     return everyone
+
+
+def on_first_process(own: T) -> list[T]:
+    """What each process has, on the first one, and nothing on the others; all must give together."""
+    if _processes() == 1:
+        return [own]
+    everyone: list[Any] | None = [None] * _processes() if dist.get_rank() == 0 else None
+    dist.gather_object(own, everyone)
+    return everyone or []
 
 
 def gather(shards: list[Descriptors]) -> list[Descriptors]:

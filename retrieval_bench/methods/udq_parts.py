@@ -58,7 +58,7 @@ class CodewordClassifiers(nn.Module):
 
 @dataclass(frozen=True)
 class CachedRegions:
-    """The vectors of all regions of a set of pictures, the same on every process.
+    """The vectors of all regions of a set of pictures.
 
     Attributes:
         vectors: ``(images, R, C)`` float16 unit vectors.

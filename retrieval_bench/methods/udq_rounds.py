@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from retrieval_bench.methods.base import Batch, RetrievalMethod
 from retrieval_bench.methods.epoch_order import EpochOrder
-from retrieval_bench.methods.gathering import of_all_processes
+from retrieval_bench.methods.gathering import of_all_processes, on_first_process
 from retrieval_bench.methods.udq_parts import (
     CachedRegions,
     CodewordClassifiers,
@@ -87,6 +87,9 @@ class QuantizationRounds(RetrievalMethod):
 
     def fit_statistics(self) -> None:
         """The first half of module 1: FC_S as PCA, the feature scale, codebooks and codes."""
+        found = self._data().proposals
+        proposed = "regions of a grid" if found is None else f"proposals learned from {found.learned_from}"
+        self.learned_from = f"{self._pictures()}; {self.trunk_from}; {proposed}"
         regions = self._cached()
         if self.trainer.is_global_zero:
             centre, axes = principal_axes(regions.blocks(), *reversed(self.projection.weight.shape))
@@ -171,16 +174,17 @@ class QuantizationRounds(RetrievalMethod):
         assert self._codes is not None
         return self._codes.to(self.device)
 
+    def _pictures(self) -> str:
+        """What codes are learned from, without what only distracts, in words."""
+        data = self._data()
+        return f"the {len(data.database_rows):,} searched pictures of {data.dataset.name} themselves, without labels"
+
     @torch.no_grad()
     def _describe_regions(self) -> CachedRegions:
-        """Vectors of all proposals of the gallery, without what only distracts."""
+        """Vectors of all proposals of the gallery; on the first process alone if no other learns from them."""
         data = self._data()
         rows = data.database_rows
-        pictures = f"the {len(rows):,} searched pictures of {data.dataset.name} themselves, without labels"
-        found = data.proposals
-        regions = "regions of a grid" if found is None else f"proposals learned from {found.learned_from}"
-        self.learned_from = f"{pictures}; {self.trunk_from}; {regions}"
-        rank_zero_info(f"describing {self.proposals_per_image} regions of each of {pictures}")
+        rank_zero_info(f"describing {self.proposals_per_image} regions of each of {self._pictures()}")
         shards: list[tuple[Tensor, Tensor]] = []
         for batch in data.picture_dataloader(rows):
             prepared = data.prepared(batch, self.device)
@@ -188,8 +192,11 @@ class QuantizationRounds(RetrievalMethod):
                 vectors = self.region_vectors(prepared["image"], self.proposals(prepared))
             # Halved at once: those of all pictures fill the memory.
             shards.append((prepared["index"].cpu(), vectors.half().cpu()))
-        described = [shard for own in of_all_processes(shards) for shard in own]
+        collect = on_first_process if self.train_backbone else of_all_processes
+        described = [shard for own in collect(shards) for shard in own]
         image = torch.from_numpy(rows)
+        if not described:
+            return CachedRegions(torch.empty(0), image)
         every = torch.empty((len(rows), *described[0][1].shape[1:]), dtype=torch.float16)
         for index, vectors in described:
             every[torch.searchsorted(image, index)] = vectors
@@ -201,9 +208,7 @@ class QuantizationRounds(RetrievalMethod):
         data = self._data()
         regions, again = self._cached(), bool(self.quantizer.fitted)
         codes = self._fit_codes(regions, data.seed, again=again) if self.trainer.is_global_zero else None
-        codes = self.trainer.strategy.broadcast(codes)
-        assert codes is not None
-        self._codes = codes.view(*regions.vectors.shape[:2], -1)
+        self._codes = self.trainer.strategy.broadcast(codes)
         self._quantized_at = self.trainer.global_step
         self._broadcast(*self.quantizer.buffers(), self.feature_scale)
         if self.train_backbone:
@@ -219,7 +224,7 @@ class QuantizationRounds(RetrievalMethod):
             optimizer.state.clear()  # velocities towards other codes
 
     def _fit_codes(self, regions: CachedRegions, seed: int, *, again: bool) -> Tensor:
-        """``(n, M)`` the codes of refined features, after codebooks were learned from them."""
+        """``(images, R, M)`` the codes of refined features, after codebooks were learned from them."""
         features = torch.cat([self.feature(block) for block in regions.blocks()])
         refined = refine(features, self.refinement, neighbours=self.neighbours, clusters=self.clusters, seed=seed)
         warm = again and self.classifier_start == "kept"
@@ -231,7 +236,7 @@ class QuantizationRounds(RetrievalMethod):
             scale = balanced_scale(self.quantizer, features, codes)
             self.feature_scale.mul_(scale)
             self.quantizer.codebooks.mul_(scale)
-        return codes.cpu()
+        return codes.view(*regions.vectors.shape[:2], -1).cpu()
 
     @torch.no_grad()
     def _broadcast(self, *tensors: Tensor) -> None:
