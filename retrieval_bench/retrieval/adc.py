@@ -5,7 +5,11 @@ this order, so that it is the same for any block, thread count or device, and eq
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, pad
@@ -13,6 +17,8 @@ from torch.nn.functional import embedding_bag, pad
 _QUERIES_AT_ONCE = 32  # whose entries lie side by side: one look-up serves all of them
 _SUMS_AT_ONCE = 2**19  # two megabytes: they stay in the cache
 _ON_DEVICE = 2**24  # as many keep a device busy
+_FEW = 4  # queries whose entries are looked up alone on the CPU: 32 side by side take as long as about five
+_CODES_AT_ONCE = 2**16  # whose places and sums stay in the cache, too
 
 
 def check_codes(tables: Tensor, codes: Tensor) -> None:
@@ -58,8 +64,7 @@ def pair_distances(tables: Tensor, query: Tensor, codes: Tensor) -> Tensor:
 def nearest_distances(tables: Tensor, codes: Tensor, lengths: Tensor) -> Tensor:
     """The distance of each image: the least of those of its codes.
 
-    Each look-up adds up the entries of many queries, which lie side by side; then each image keeps its least. On the
-    CPU, memory beyond the tables and the result is a few MB whatever the number of codes.
+    On the CPU, memory beyond the tables and the result is a few MB a thread whatever the number of codes.
 
     Args:
         tables: ``(q, M * K)`` float32.
@@ -69,9 +74,22 @@ def nearest_distances(tables: Tensor, codes: Tensor, lengths: Tensor) -> Tensor:
     Returns:
         ``(q, images)`` float32.
     """
+    few = len(tables) % _QUERIES_AT_ONCE
+    if few > _FEW or codes.device.type != "cpu":
+        few = 0
+    many = len(tables) - few
+    nearest = tables.new_empty((len(tables), len(lengths)))
+    if many:
+        _fill_many(nearest[:many], tables[:many], codes, lengths)
+    if few:
+        _fill_few(nearest[many:], tables[many:], codes, lengths)
+    return nearest
+
+
+def _fill_many(nearest: Tensor, tables: Tensor, codes: Tensor, lengths: Tensor) -> None:
+    """Each look-up adds up the entries of many queries, which lie side by side; then each image keeps its least."""
     width = _QUERIES_AT_ONCE if len(tables) > 1 else 1
     most = (_SUMS_AT_ONCE if codes.device.type == "cpu" else _ON_DEVICE) // width
-    nearest = tables.new_empty((len(tables), len(lengths)))
     padded = pad(tables, (0, 0, 0, -len(tables) % width)).view(-1, width, tables.shape[1])
     # Not `contiguous`: it would leave one query's strides as they are, and those take look-ups the slow way.
     weights = tables.new_empty((len(padded), tables.shape[1], width)).copy_(padded.transpose(1, 2))
@@ -79,7 +97,6 @@ def nearest_distances(tables: Tensor, codes: Tensor, lengths: Tensor) -> Tensor:
         for own, weight in zip(torch.split(nearest, width), weights, strict=True):
             sums = embedding_bag(entries, weight, mode="sum")
             own[:, images] = sums.view(len(images), -1, width).amin(1).T[: len(own)]
-    return nearest
 
 
 def _blocks(codes: Tensor, lengths: Tensor, codewords: int, most: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -106,3 +123,42 @@ def _blocks(codes: Tensor, lengths: Tensor, codewords: int, most: int) -> Iterat
             block = codes[(start[images, None] + place).flatten().to(codes.device)]
         entries = block.flatten().to(torch.int32)
         yield images, entries.add_(table[: len(entries)]).view(-1, subspaces)
+
+
+def _fill_few(nearest: Tensor, tables: Tensor, codes: Tensor, lengths: Tensor) -> None:
+    """Each thread looks up the entries of some images, one subspace and one query at a time."""
+    threads = max(1, min(torch.get_num_threads(), len(codes) // _CODES_AT_ONCE))
+    images = lengths.tensor_split(threads)
+    parts = torch.split(codes, [int(own.sum()) for own in images])
+    by_subspace = tables.reshape(len(tables), codes.shape[1], -1).numpy()
+    arrays = ([part.numpy() for part in some] for some in (nearest.tensor_split(threads, 1), parts, images))
+    with ThreadPoolExecutor(threads) as pool:
+        run = pool.map if threads > 1 else map
+        list(run(_look_up, repeat(by_subspace), *arrays))  # the list makes an error in a thread one here
+
+
+def _look_up(
+    tables: npt.NDArray[np.float32],
+    nearest: npt.NDArray[np.float32],
+    codes: npt.NDArray[np.integer],
+    lengths: npt.NDArray[np.int64],
+) -> None:
+    """Fill ``(q, images)`` from ``(q, M, K)`` tables; NumPy's look-up of single numbers is the fastest at hand."""
+    end = lengths.cumsum()
+    start = end - lengths
+    size = max(_CODES_AT_ONCE, int(lengths.max(initial=0)))
+    place, entry = np.empty(size, np.intp), np.empty(size, tables.dtype)
+    sums = np.empty((len(tables), size), tables.dtype)
+    first = 0
+    while first < len(lengths):
+        last = int(np.searchsorted(end, start[first] + size, side="right"))
+        block = codes[start[first] : end[last - 1]]
+        at, looked_up, total = place[: len(block)], entry[: len(block)], sums[:, : len(block)]
+        total[:] = 0
+        for m, column in enumerate(block.T):
+            at[:] = column
+            for own, table in zip(total, tables[:, m], strict=True):
+                table.take(at, out=looked_up, mode="wrap")  # no code is too large; to "raise" would cost a copy
+                own += looked_up
+        np.minimum.reduceat(total, start[first:last] - start[first], axis=1, out=nearest[:, first:last])
+        first = last

@@ -1,13 +1,15 @@
 """What a method says about images: vectors or packed codes, each row knowing its image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from retrieval_bench.retrieval.adc import check_codes
 
 Metric = Literal["dot", "euclidean", "hamming", "adc"]
 _TYPES: dict[Metric, tuple[torch.dtype, ...]] = {
@@ -16,6 +18,7 @@ _TYPES: dict[Metric, tuple[torch.dtype, ...]] = {
     "hamming": (torch.uint8,),
     "adc": (torch.float32, torch.uint8, torch.int16),
 }
+_PREFIXES = ("query_", "gallery_")  # of arrays in a file of both sides
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Descriptors:
     predicted: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if self.metric not in _TYPES:
+            raise ValueError(f"metric must be {', '.join(_TYPES)}, got {self.metric!r}")
         expected = _TYPES[self.metric]
         if self.data.ndim != 2 or self.data.dtype not in expected:
             raise ValueError(
@@ -125,17 +130,86 @@ class Descriptors:
 
     def save(self, path: Path) -> None:
         """Write an uncompressed ``.npz`` file; nothing half-written is left behind."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
-        partial = path.with_name(path.name + ".part")
-        with partial.open("wb") as file:
-            np.savez(file, metric=np.array(self.metric), **{k: v.cpu().numpy() for k, v in arrays.items()})
-        partial.replace(path)
+        _write(path, self._arrays())
 
     @classmethod
     def load(cls, path: Path) -> "Descriptors":
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: If something is missing or wrong, besides all that NumPy raises for a damaged file.
+        """
         # NumPy leaves a file that it opened itself open where that is damaged.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            boxes, predicted = (torch.from_numpy(file[x]) if x in file else None for x in ("boxes", "predicted"))
-            metric: Metric = str(file["metric"])  # type: ignore[assignment]  # checked on construction
-            return cls(torch.from_numpy(file["data"]), torch.from_numpy(file["image"]), metric, boxes, predicted)
+            return cls._from_arrays(file)
+
+    def _arrays(self, prefix: str = "") -> dict[str, np.ndarray]:
+        held = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return {f"{prefix}metric": np.array(self.metric), **{prefix + k: v.cpu().numpy() for k, v in held.items()}}
+
+    @classmethod
+    def _from_arrays(cls, arrays: Mapping[str, np.ndarray], prefix: str = "") -> "Descriptors":
+        if missing := [prefix + name for name in ("data", "image", "metric") if prefix + name not in arrays]:
+            raise ValueError(f"it has no array {', '.join(missing)}")
+        found = {f.name: arrays[prefix + f.name] for f in fields(cls) if prefix + f.name in arrays}
+        metric: Metric = str(found.pop("metric"))  # type: ignore[assignment]  # checked on construction
+        return cls(metric=metric, **{name: torch.from_numpy(x) for name, x in found.items()})
+
+
+def save_sides(query: Descriptors, gallery: Descriptors, path: Path) -> None:
+    """Write what asks and what is searched to one ``.npz`` file; as ``save`` does where both are the same object.
+
+    Args:
+        query: Its arrays are called ``query_data``, ``query_image`` and so on.
+        gallery: Its arrays begin with ``gallery_``.
+        path: The file.
+    """
+    if query is gallery:
+        gallery.save(path)
+    else:
+        _write(path, {**query._arrays(_PREFIXES[0]), **gallery._arrays(_PREFIXES[1])})
+
+
+def load_sides(path: Path) -> tuple[Descriptors, Descriptors]:
+    """What asks and what is searched, from a file of ``save_sides``; the same object twice from one of ``save``.
+
+    Raises:
+        ValueError: If something is missing or wrong or the sides cannot be compared, besides all that NumPy raises for
+            a damaged file.
+    """
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        if any(name.startswith(_PREFIXES) for name in file.files):
+            query, gallery = (Descriptors._from_arrays(file, prefix) for prefix in _PREFIXES)
+        else:
+            query = gallery = Descriptors._from_arrays(file)
+    check_comparable(query, gallery)
+    return query, gallery
+
+
+def check_comparable(query: Descriptors, gallery: Descriptors) -> None:
+    """Refuse queries that cannot be compared with what is searched.
+
+    Raises:
+        ValueError: If a side has no columns, the metrics or the columns differ, or codes are not of the tables.
+    """
+    if not (query.data.shape[1] and gallery.data.shape[1]):
+        raise ValueError("descriptors have no columns: there is nothing to compare")
+    if query.metric == gallery.metric == "adc":
+        check_codes(query.data, gallery.data)
+    elif (query.metric, query.data.shape[1]) != (gallery.metric, gallery.data.shape[1]):
+        raise ValueError(
+            f"queries ({query.metric}, {query.data.shape[1]} columns) and gallery ({gallery.metric}, "
+            f"{gallery.data.shape[1]} columns) cannot be compared"
+        )
+
+
+def _write(path: Path, arrays: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

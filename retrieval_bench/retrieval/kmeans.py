@@ -7,6 +7,7 @@ from torch import Tensor
 from retrieval_bench.retrieval.similarity import UNDERFLOW, rounding_share, unreduced_float32
 
 _SCORES_AT_ONCE = 2**18  # of points with centroids: they stay in the cache
+_ON_DEVICE = 2**24  # as many keep a device busy
 
 
 def kmeans(x: Tensor, clusters: int, *, passes: int = 25, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -68,7 +69,7 @@ def assign(x: Tensor, centroids: Tensor) -> Tensor:
     half = centroids.double().square().sum(1).div(2)
     longest = float(half.max().mul(2).sqrt())
     share = rounding_share(x.shape[1], "float32")
-    step = max(1, _SCORES_AT_ONCE // len(centroids))
+    step = _rows_at_once(x, len(centroids))
     for start in range(0, len(x), step):
         block = x[start : start + step]
         with unreduced_float32(x.device):
@@ -90,11 +91,16 @@ def assign(x: Tensor, centroids: Tensor) -> Tensor:
 def squared_error(x: Tensor, centroids: Tensor, owner: Tensor) -> Tensor:
     """``(n,)`` float32 squared distance of each point from the centroid it belongs to."""
     error = torch.empty(len(x), dtype=torch.float32, device=x.device)
-    step = max(1, _SCORES_AT_ONCE // x.shape[1])
+    step = _rows_at_once(x, x.shape[1])
     for start in range(0, len(x), step):
         part = slice(start, start + step)
         error[part] = (x[part] - centroids[owner[part]]).square_().sum(1)
     return error
+
+
+def _rows_at_once(x: Tensor, width: int) -> int:
+    """How many points are worked on together, where each takes ``width`` numbers."""
+    return max(1, (_SCORES_AT_ONCE if x.device.type == "cpu" else _ON_DEVICE) // width)
 
 
 def _argmin(score: Tensor) -> Tensor:
@@ -108,7 +114,7 @@ def _decide(x: Tensor, centroids: Tensor, candidate: Tensor) -> Tensor:
     """The nearest of each point's candidates, by float64 distances; of equally near ones the first."""
     point, centroid = candidate.nonzero(as_tuple=True)
     distance = torch.empty(len(point), dtype=torch.float64, device=x.device)
-    for part in torch.split(torch.arange(len(point), device=x.device), max(1, _SCORES_AT_ONCE // x.shape[1])):
+    for part in torch.split(torch.arange(len(point), device=x.device), _rows_at_once(x, x.shape[1])):
         distance[part] = (x[point[part]].double() - centroids[centroid[part]]).square_().sum(1)
     least = distance.new_full((len(x),), torch.inf).scatter_reduce_(0, point, distance, "amin")
     reached = distance == least[point]
@@ -140,7 +146,7 @@ def _means(x: Tensor, owner: Tensor, centroids: Tensor) -> Tensor:
     CUDA adds in any order, which may change the last bit of a float64 sum and hardly ever that of a float32 mean.
     """
     total = torch.zeros(centroids.shape, dtype=torch.float64, device=x.device)
-    step = max(1, _SCORES_AT_ONCE // x.shape[1])
+    step = _rows_at_once(x, x.shape[1])
     for start in range(0, len(x), step):
         total.index_add_(0, owner[start : start + step], x[start : start + step].double())
     count = owner.bincount(minlength=len(centroids))[:, None]

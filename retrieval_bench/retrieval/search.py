@@ -10,9 +10,15 @@ from torch import Tensor
 from retrieval_bench.retrieval.counting import Pairs, tiles
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth, IntArray
+from retrieval_bench.retrieval.nearest import Nearest
 from retrieval_bench.retrieval.pairs import TruthPairs
-from retrieval_bench.retrieval.similarity import Comparison, round_down
+from retrieval_bench.retrieval.screening import Screen
+from retrieval_bench.retrieval.similarity import Comparison
 
+_BLOCK = 2048  # images of either side that are compared at once
+_MOST_PLACES = 32  # more would need too many candidates to be held
+_MOST_NEAR = 128  # candidates of one query; to compare some more of them exactly takes as long as a search of its own
+_MOST_COMPARED = 1 / 512  # of a gallery: to compare it exactly takes as long as bfloat16 saves
 _MOST_SCORES = 2**23  # screened scores of one block of queries that are held at once
 _ON_DEVICE = 16  # times as many keep a device busy
 _MOST_ROW_PAIRS = 2**20  # compared at once to find boxes
@@ -66,46 +72,78 @@ def search(
     comparison = Comparison.of(query, gallery, asking, searched, device)
     none = torch.zeros(0, dtype=torch.int64)
     junk = Pairs(none, none) if truth is None else TruthPairs(truth).junk()
-    place = torch.full((len(asking), top), -1)
-    score = torch.full((len(asking), top), -math.inf, dtype=torch.float64)
-    most = _MOST_SCORES * (1 if comparison.gallery.data.device.type == "cpu" else _ON_DEVICE)
-    rows_at_once = max(1, min(1024, most // max(1, len(searched))) // comparison.query.most_rows)
-    for rows in tiles(len(asking), rows_at_once):
-        place[rows], score[rows] = _search_block(comparison, rows, top, junk)
+    if not len(asking):
+        place, score = _nothing(0, top)
+    elif top <= _MOST_PLACES and comparison.is_dense and comparison.gallery.data.device.type == "cpu":
+        place, score, left = _by_tiles(comparison, top, junk)
+        if len(left):
+            rest = Comparison.of(query, gallery, asking[left.numpy()], searched, device)
+            place[left], score[left] = _by_rows(rest, top, junk.of_rows(left))
+    else:
+        place, score = _by_rows(comparison, top, junk)
     image = np.where(place.numpy() < 0, -1, searched[place.numpy()])
     return Ranking(asking, image, score.numpy(), _boxes(comparison, place, score))
 
 
-def _search_block(comparison: Comparison, rows: slice, top: int, junk: Pairs) -> tuple[Tensor, Tensor]:
-    n, gallery = rows.stop - rows.start, comparison.gallery
-    screened = torch.cat(
-        [comparison.screened(rows, columns, "float32") for columns in tiles(len(gallery), _tile(comparison))],
-        dim=1,
-    )
-    own = junk.of_rows(torch.arange(rows.start, rows.stop))
-    screened[own.row, own.column] = -math.inf
-    # k images reach the k-th screened score less what screening may be wrong by, so nothing that is screened at less
-    # than that score less twice as much belongs to them.
-    last = screened.topk(min(top, len(gallery))).values[:, -1].cpu()
-    lower, upper = comparison.window(
-        comparison.from_screened(last), comparison.query.norm[rows], float(gallery.norm.max()), "float32"
-    )
-    floor = lower.double() - (upper.double() - lower.double()) / 2
-    floor = torch.where(last > -math.inf, round_down(floor, torch.float32), last).to(screened.device)
-    row, column = ((screened >= floor[:, None]) & (screened > -math.inf)).nonzero().cpu().T
-    if comparison.screening_is_exact:
-        exact = comparison.from_screened(screened.cpu()[row, column])
-    else:
-        exact = comparison.exact(row + rows.start, column)
-    order = torch.from_numpy(np.lexsort((column, -exact, row)))
-    row, column, exact = row[order], column[order], exact[order]
+def _by_tiles(comparison: Comparison, top: int, junk: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+    """Places and scores of the nearest, and the queries that have too many images near the last of them."""
+    screen = _sharp_enough(comparison, top, junk)
+    nearest = Nearest(screen, len(comparison.query), top, _MOST_NEAR)
+    for i, j in screen.places():
+        rows, columns = screen.rows[i], screen.columns[j]
+        both = screen.halved and j > i
+        if nearest.asks(rows) or (both and nearest.asks(columns)):
+            scores = screen.scores(i, j)
+            nearest.add(scores, rows, columns, 1)
+            if both:
+                nearest.add(scores, columns, rows, 0)
+    ranking = _nothing(len(comparison.query), top)
+    _rank(comparison, *nearest.take(), *ranking)
+    return *ranking, nearest.given_up()
+
+
+def _sharp_enough(comparison: Comparison, top: int, junk: Pairs) -> Screen:
+    """A screen in bfloat16, unless that leaves too many images of the first tile to be compared exactly."""
+    screen = Screen(comparison, junk, rows=_BLOCK, columns=_BLOCK)
+    if screen.coarse:
+        nearest = Nearest(screen, len(comparison.query), top)
+        nearest.add(screen.scores(0, 0), screen.rows[0], screen.columns[0], 1)
+        most = screen.rows[0].stop * (top + len(comparison.gallery) * _MOST_COMPARED)
+        if len(nearest.take()[0]) > most:
+            return Screen(comparison, junk, rows=_BLOCK, columns=_BLOCK, coarse=False)
+    return screen
+
+
+def _by_rows(comparison: Comparison, top: int, junk: Pairs) -> tuple[Tensor, Tensor]:
+    """Places and scores of the nearest, however many images are near the last of them."""
+    images = len(comparison.gallery)
+    most = _MOST_SCORES * (1 if comparison.gallery.data.device.type == "cpu" else _ON_DEVICE)
+    rows = max(1, min(1024, most // max(1, images)) // comparison.query.most_rows)
+    screen = Screen(comparison, junk, rows=rows, columns=_tile(comparison), coarse=False)
+    nearest = Nearest(screen, len(comparison.query), top)
+    ranking = _nothing(len(comparison.query), top)
+    for i, queries in enumerate(screen.rows):
+        scores = torch.cat([screen.scores(i, j) for j in range(len(screen.columns))], dim=1)
+        nearest.add(scores, queries, slice(0, images), 1)
+        _rank(comparison, *nearest.take(), *ranking)
+    return ranking
+
+
+def _nothing(queries: int, top: int) -> tuple[Tensor, Tensor]:
+    return torch.full((queries, top), -1), torch.full((queries, top), -math.inf, dtype=torch.float64)
+
+
+def _rank(comparison: Comparison, near: Pairs, screened: Tensor, place: Tensor, score: Tensor) -> None:
+    """Write the nearest of some pairs to their queries' rows of the places and scores."""
+    exact = comparison.from_screened(screened)
+    if not comparison.screening_is_exact:
+        exact = comparison.exact(near.row, near.column)
+    order = torch.from_numpy(np.lexsort((near.column, -exact, near.row)))
+    row, column, exact = near.row[order], near.column[order], exact[order]
     rank = torch.arange(len(row)) - torch.searchsorted(row, row)
-    keep = rank < top
-    place = torch.full((n, top), -1)
-    score = torch.full((n, top), -math.inf, dtype=torch.float64)
+    keep = rank < place.shape[1]
     place[row[keep], rank[keep]] = column[keep]
     score[row[keep], rank[keep]] = exact[keep]
-    return place, score
 
 
 def _tile(comparison: Comparison) -> int:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from retrieval_bench.errors import DescriptorError
-from retrieval_bench.retrieval.adc import check_codes, nearest_distances, pair_distances
-from retrieval_bench.retrieval.descriptors import Descriptors, Metric
+from retrieval_bench.retrieval.adc import nearest_distances, pair_distances
+from retrieval_bench.retrieval.descriptors import Descriptors, Metric, check_comparable
 from retrieval_bench.retrieval.ground_truth import IntArray
 
 Precision = Literal["float32", "float64"]
@@ -41,8 +41,6 @@ class Side:
         ids = torch.from_numpy(images)
         in_order = torch.equal(torch.unique_consecutive(descriptors.image.cpu()), ids)
         rows = descriptors if in_order else descriptors.select(images)
-        if rows.data.shape[1] == 0:
-            raise ValueError("descriptors have no columns: there is nothing to compare")
         owner = rows.image.cpu()
         # A new image starts where the id changes; ids are distinct on each side.
         fresh = torch.ones(len(owner), dtype=torch.bool)
@@ -112,13 +110,7 @@ class Comparison:
             ValueError: If the two sides cannot be compared, or a descriptor is not finite.
             KeyError: If an image has no descriptor.
         """
-        if query.metric == gallery.metric == "adc":
-            check_codes(query.data, gallery.data)
-        elif (query.metric, query.data.shape[1]) != (gallery.metric, gallery.data.shape[1]):
-            raise ValueError(
-                f"queries ({query.metric}, {query.data.shape[1]} columns) and gallery ({gallery.metric}, "
-                f"{gallery.data.shape[1]} columns) cannot be compared"
-            )
+        check_comparable(query, gallery)
         place = torch.device(device) if device is not None else gallery.data.device
         side = Side(gallery, gallery_images, place)
         same = query is gallery and torch.equal(torch.from_numpy(query_images), side.images)
@@ -133,6 +125,11 @@ class Comparison:
     def screening_is_exact(self) -> bool:
         """Whether screened scores need no second look: Hamming distances are small integers, the others defined so."""
         return self.metric in ("hamming", "adc")
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether each image has one descriptor of real numbers."""
+        return self.metric in ("dot", "euclidean") and self.query.most_rows == self.gallery.most_rows == 1
 
     def exact(self, query: Tensor, gallery: Tensor) -> Tensor:
         """``(pairs,)`` float64 scores, on the CPU, of pairs of images given by their places on the two sides."""
@@ -204,9 +201,6 @@ class Comparison:
     def window(self, score: Tensor, norm: Tensor, largest_other: float, precision: Precision) -> tuple[Tensor, Tensor]:
         """Between which screened values a pair may have exactly a given score, or be on either side of it.
 
-        A dot product of d numbers, summed in any order, is wrong by at most ``d u / (1 - d u) |a| |b|`` (Higham,
-        Accuracy and Stability of Numerical Algorithms, section 3.1).
-
         Args:
             score: ``(n,)`` or ``(n, levels)`` float64 scores.
             norm: ``(n,)`` lengths of the descriptors the scores belong to.
@@ -216,17 +210,23 @@ class Comparison:
         Returns:
             Lower and upper end, in the number format of ``screened``; the window includes both.
         """
-        middle = self.to_screened(score)
-        kind = getattr(torch, precision)
+        middle, kind = self.to_screened(score), getattr(torch, precision)
+        width = self.width(norm, largest_other, precision).view(-1, *[1] * (score.ndim - 1))
+        return round_down(middle - width, kind), -round_down(-(middle + width), kind)
+
+    def width(self, norm: Tensor, largest_other: float, precision: Precision) -> Tensor:
+        """``(n,)`` float64 how far a screened value may be from what a score becomes in screening; see ``window``.
+
+        A dot product of d numbers, summed in any order, is wrong by at most ``d u / (1 - d u) |a| |b|`` (Higham,
+        Accuracy and Stability of Numerical Algorithms, section 3.1).
+        """
         if self.screening_is_exact:
-            return middle.to(kind), middle.to(kind)
+            return torch.zeros(len(norm), dtype=torch.float64)
         size = norm * largest_other
         if self.metric == "euclidean":  # three terms, each rounded, and their sum
             size = size + (norm.square() + largest_other**2) / 2
         width = rounding_share(self.gallery.data.shape[1], precision) * size
-        width = width + UNDERFLOW * (1 + norm + largest_other)
-        width = width.view(-1, *[1] * (score.ndim - 1))
-        return round_down(middle - width, kind), -round_down(-(middle + width), kind)
+        return width + UNDERFLOW * (1 + norm + largest_other)
 
 
 def rounding_share(dimension: int, precision: Precision) -> float:

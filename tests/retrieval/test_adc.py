@@ -101,16 +101,38 @@ def test_neither_blocks_nor_threads_nor_company_change_a_distance(monkeypatch, l
     tables = torch.rand(40, 4 * 16, generator=g)
     codes = torch.randint(0, 16, (sum(lengths), 4), generator=g).to(torch.uint8)
     expected = nearest_distances(tables, codes, torch.tensor(lengths))
-    alone = [nearest_distances(tables[i : i + 1], codes, torch.tensor(lengths)) for i in range(40)]
-    assert torch.equal(torch.cat(alone), expected)
     threads = torch.get_num_threads()
     try:
-        for size, count in ((1, 1), (2**9, 2), (2**13, 2)):
+        for size, count in ((1, 1), (2**5, 2), (2**9, 2), (2**13, 3)):
             monkeypatch.setattr(adc, "_SUMS_AT_ONCE", size)
+            monkeypatch.setattr(adc, "_CODES_AT_ONCE", size)
             torch.set_num_threads(count)
-            assert torch.equal(nearest_distances(tables, codes, torch.tensor(lengths)), expected)
+            for company in (1, 3, 33, 40):
+                found = [nearest_distances(part, codes, torch.tensor(lengths)) for part in tables.split(company)]
+                assert torch.equal(torch.cat(found), expected)
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("queries", [1, 4, 5, 36])
+def test_looking_up_alone_and_side_by_side_give_the_same_bits(monkeypatch, queries):
+    g = torch.Generator().manual_seed(1)
+    lengths = torch.randint(1, 9, (300,), generator=g)
+    tables = torch.randn(queries, 8 * 300, generator=g)
+    codes = torch.randint(0, 300, (int(lengths.sum()), 8), generator=g).to(torch.int16)
+    found = []
+    for few in (0, 31):
+        monkeypatch.setattr(adc, "_FEW", few)
+        found.append(nearest_distances(tables, codes, lengths))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("queries", [0, 1, 40])
+def test_no_image_and_no_query_are_no_distance(queries):
+    none = nearest_distances(torch.rand(queries, 6), torch.empty(0, 2, dtype=torch.uint8), torch.empty(0).long())
+    assert none.shape == (queries, 0)
+    one = nearest_distances(torch.rand(queries, 6), torch.zeros(1, 2, dtype=torch.uint8), torch.tensor([1]))
+    assert one.shape == (queries, 1)
 
 
 def test_another_code_never_makes_an_image_farther_and_the_order_of_codes_changes_nothing():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval_bench.retrieval.descriptors import Descriptors
+from retrieval_bench.retrieval.descriptors import Descriptors, load_sides, save_sides
 
 
 def numbered(image, metric="dot", boxes=False):
@@ -33,6 +33,62 @@ def test_what_is_saved_is_loaded(tmp_path, metric, boxes):
     assert [p.name for p in tmp_path.iterdir()] == ["d.npz"]
 
 
+def sides():
+    """Tables of distances from 2 * 3 codewords, and codes of regions."""
+    query = Descriptors(torch.arange(12.0).reshape(2, 6), torch.tensor([5, 7]), "adc")
+    codes = torch.tensor([[0, 1], [2, 2], [1, 0]], dtype=torch.uint8)
+    return query, Descriptors(codes, torch.tensor([1, 1, 5]), "adc", torch.arange(12.0).reshape(3, 4))
+
+
+def test_both_sides_that_are_saved_are_loaded_and_one_that_is_both_is_a_plain_file(tmp_path):
+    save_sides(*sides(), tmp_path / "new" / "d.npz")
+    for again, side in zip(load_sides(tmp_path / "new" / "d.npz"), sides(), strict=True):
+        assert torch.equal(again.data, side.data)
+        assert torch.equal(again.image, side.image)
+        assert (again.metric, again.boxes is None) == (side.metric, side.boxes is None)
+    assert torch.equal(again.boxes, side.boxes)
+    one = numbered([3, 1, 1])
+    save_sides(one, one, tmp_path / "new" / "d.npz")
+    query, gallery = load_sides(tmp_path / "new" / "d.npz")
+    assert query is gallery
+    assert torch.equal(gallery.data, Descriptors.load(tmp_path / "new" / "d.npz").data)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["d.npz"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query_data": None}, "it has no array query_data"),
+        (
+            {"gallery_data": None, "gallery_image": None, "gallery_metric": None},
+            "it has no array gallery_data, gallery_",
+        ),
+        ({"gallery_metric": np.array("cosine")}, "metric must be dot, euclidean, hamming, adc, got 'cosine'"),
+        (
+            {"gallery_metric": np.array("hamming")},
+            r"queries \(adc, 6 columns\) and gallery \(hamming, 2 columns\) cannot",
+        ),
+        ({"query_data": np.zeros((2, 5), np.float32)}, r"got torch.float32 of 5 and torch.uint8 of 2"),
+        ({"query_data": np.zeros((2, 4), np.float32)}, "codes are 0 to 1 here, got 0 to 2"),
+        ({"gallery_data": np.zeros((3, 0), np.uint8)}, "descriptors have no columns"),
+        ({"query_image": np.zeros(3, np.int64)}, r"image must be int64 of shape \(2,\)"),
+    ],
+)
+def test_sides_that_lack_something_or_do_not_fit_are_refused(tmp_path, change, message):
+    save_sides(*sides(), tmp_path / "d.npz")
+    with np.load(tmp_path / "d.npz") as file:
+        arrays = {**file, **change}
+    np.savez(tmp_path / "d.npz", **{name: x for name, x in arrays.items() if x is not None})
+    with pytest.raises(ValueError, match=message):
+        load_sides(tmp_path / "d.npz")
+
+
+def test_a_file_of_both_sides_is_not_taken_for_one(tmp_path):
+    save_sides(*sides(), tmp_path / "d.npz")
+    with pytest.raises(ValueError, match="it has no array data, image, metric"):
+        Descriptors.load(tmp_path / "d.npz")
+
+
 def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     numbered([1]).save(tmp_path / "d.npz")
 
@@ -44,6 +100,7 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         numbered([2, 3]).save(tmp_path / "d.npz")
     assert Descriptors.load(tmp_path / "d.npz").image.tolist() == [1]
+    assert [p.name for p in tmp_path.iterdir()] == ["d.npz"]
 
 
 def test_select_takes_all_rows_of_images_in_the_order_asked():
@@ -106,6 +163,7 @@ def test_shards_of_different_kinds_are_refused():
         (torch.zeros(2, 3), torch.arange(3), "dot", None),
         (torch.zeros(2, 3), torch.zeros(2), "dot", None),
         (torch.zeros(2, 3), torch.arange(2), "dot", torch.zeros(2, 2)),
+        (torch.zeros(2, 3), torch.arange(2), "cosine", None),
     ],
 )
 def test_wrong_types_and_shapes_are_refused(data, image, metric, boxes):

@@ -61,13 +61,36 @@ def test_neither_blocks_nor_threads_nor_strides_change_an_assignment(monkeypatch
     wide = torch.cat([x, x], dim=1)[:, 20:60].roll(20, 1)  # the same columns, in rows that are not contiguous
     threads = torch.get_num_threads()
     try:
-        for size, count in ((2**6, 1), (2**10, 2), (2**18, 2)):
+        for size, count in ((2**6, 1), (2**10, 2), (2**18, 2), (2**24, 2)):
             monkeypatch.setattr(blocks, "_SCORES_AT_ONCE", size)
             torch.set_num_threads(count)
             assert assign(x, centroids).tolist() == expected
             assert assign(wide, centroids).tolist() == expected
     finally:
         torch.set_num_threads(threads)
+
+
+def test_blocks_as_large_as_a_device_takes_move_centroids_to_the_same_bits(monkeypatch):
+    x = points(3000, 40)
+    start = draw(x, 64, torch.Generator().manual_seed(2))
+    found = []
+    for size in (2**10, 2**18, blocks._ON_DEVICE):
+        monkeypatch.setattr(blocks, "_SCORES_AT_ONCE", size)
+        centroids, owner = lloyd(x, start, 3)
+        found.append((centroids, owner, squared_error(x, centroids, owner)))
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_device_assigns_as_the_cpu_does_in_few_blocks(monkeypatch):
+    x = points(70_000, 40)
+    centroids = draw(x, 512, torch.Generator().manual_seed(2))
+    calls, found = [], blocks._argmin
+    monkeypatch.setattr(blocks, "_argmin", lambda score: calls.append(len(score)) or found(score))
+    there = assign(x.cuda(), centroids.cuda())
+    assert calls == [2**15, 2**15, 70_000 - 2**16]
+    assert torch.equal(there.cpu(), assign(x, centroids))
 
 
 def test_the_error_never_rises_and_centroids_end_as_means():

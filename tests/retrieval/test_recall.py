@@ -6,17 +6,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval_bench.retrieval import recall
+from retrieval_bench.retrieval import recall, screening
 from retrieval_bench.retrieval.counting import Pairs
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth
 from retrieval_bench.retrieval.metrics import recall_at_k
 from retrieval_bench.retrieval.ranks import rank_relevant
 from retrieval_bench.retrieval.recall import hits_at
+from retrieval_bench.retrieval.screening import Screen
 from retrieval_bench.retrieval.similarity import Comparison
 
 KS = [1, 2, 3, 5, 8, 10, 50]
-HAS_BFLOAT16 = recall.bfloat16_pays(torch.device("cpu"))
+HAS_BFLOAT16 = screening.bfloat16_pays(torch.device("cpu"))
 PRECISIONS = [
     "float32",
     pytest.param("bfloat16", marks=pytest.mark.skipif(not HAS_BFLOAT16, reason="no bfloat16 instructions")),
@@ -25,7 +26,7 @@ PRECISIONS = [
 
 @pytest.fixture(params=PRECISIONS)
 def precision(request, monkeypatch):
-    monkeypatch.setattr(recall, "bfloat16_pays", lambda device: request.param == "bfloat16")
+    monkeypatch.setattr(screening, "bfloat16_pays", lambda device: request.param == "bfloat16")
     return request.param
 
 
@@ -51,7 +52,7 @@ def test_the_short_way_gives_the_same_recall_as_all_ranks(make_case, seed, block
     ranks = rank_relevant(case.query, case.gallery, case.truth)
     expected = np.stack([recall_at_k(ranks, k) for k in KS], 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recall, "bfloat16_pays", lambda device: coarse and HAS_BFLOAT16)
+        patch.setattr(screening, "bfloat16_pays", lambda device: coarse and HAS_BFLOAT16)
         patch.setattr(recall, "_MOST_NEAR", most_near)
         found = hits_at(case.query, case.gallery, case.truth, KS, block=block)
     np.testing.assert_array_equal(found, expected)
@@ -103,8 +104,9 @@ def test_brackets_hold_the_exact_count(seed, spread, dimension):
     none = torch.zeros(0, dtype=torch.int64)
     for coarse in {False, HAS_BFLOAT16}:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(recall, "bfloat16_pays", lambda device, coarse=coarse: coarse)
-            certain, possible = recall._Screening(comparison, level, Pairs(none, none), 25).brackets()
+            patch.setattr(screening, "bfloat16_pays", lambda device, coarse=coarse: coarse)
+            screen = Screen(comparison, Pairs(none, none), rows=25, columns=25)
+            certain, possible = recall._Brackets(screen, level).count()
         assert (certain <= (exact > level[:, None]).sum(1)).all()
         assert (possible >= (exact >= level[:, None]).sum(1)).all()
 
@@ -112,8 +114,8 @@ def test_brackets_hold_the_exact_count(seed, spread, dimension):
 def test_each_tile_of_a_symmetric_problem_is_computed_once(precision, make_case, monkeypatch):
     case = make_case(1, kind="fine", images=50, dimension=20)
     visited = []
-    scores = recall._Screening._scores
-    monkeypatch.setattr(recall._Screening, "_scores", lambda self, i, j: visited.append((i, j)) or scores(self, i, j))
+    scores = Screen.scores
+    monkeypatch.setattr(Screen, "scores", lambda self, i, j: visited.append((i, j)) or scores(self, i, j))
     hits_at(case.query, case.gallery, case.truth, [1], block=10)
     assert visited == [(i, j) for i in range(5) for j in range(i, 5)]
     visited.clear()
@@ -124,8 +126,8 @@ def test_each_tile_of_a_symmetric_problem_is_computed_once(precision, make_case,
 
 def test_a_ground_truth_that_is_not_symmetric_is_not_halved():
     pairs = Pairs(torch.tensor([0, 1]), torch.tensor([1, 0]))
-    assert recall._is_symmetric(pairs, 3)
-    assert not recall._is_symmetric(Pairs(torch.tensor([0, 1]), torch.tensor([1, 2])), 3)
+    assert screening._is_symmetric(pairs, 3)
+    assert not screening._is_symmetric(Pairs(torch.tensor([0, 1]), torch.tensor([1, 2])), 3)
 
 
 def test_duplicates_of_the_query_are_hits_and_the_query_is_not(precision):
