@@ -15,7 +15,8 @@ from retrieval_bench.bench.per_query import PER_QUERY_FILE, write_per_query
 from retrieval_bench.bench.results import ASIDE, RESULT_FILE, Cost, Data, Result, RunId, read_result, write_result
 from retrieval_bench.bench.summary import GUESTS
 from retrieval_bench.datasets.base import RetrievalDataset
-from retrieval_bench.retrieval.evaluate import evaluate_images
+from retrieval_bench.retrieval.descriptors import Descriptors
+from retrieval_bench.retrieval.evaluate import evaluate
 
 NOTE = "scored here, made elsewhere"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -48,7 +49,7 @@ def score_guest(
     """
     if not _NAME.fullmatch(name) or ASIDE in name:
         raise BenchError(f"--name {name}: a guest is named with letters, digits and . _ + -, a letter or a digit first")
-    descriptors = read_outside(file, dataset, metric=metric, names=names)
+    query, gallery = read_outside(file, dataset, metric=metric, names=names)
     protocol, table = dataset.protocol, dataset.table
     named = names_file(file, names)
     config = {
@@ -64,7 +65,7 @@ def score_guest(
             f"{place} is of another file, or of other data: give this guest another --name, or remove that folder"
         )
     gpu = torch.cuda.is_available()
-    evaluation = evaluate_images(descriptors, dataset.ground_truth, protocol, device="cuda" if gpu else None)
+    evaluation = evaluate(query, gallery, dataset.ground_truth, protocol, device="cuda" if gpu else None)
     result = Result(
         run=run,
         protocol=protocol,
@@ -77,7 +78,7 @@ def score_guest(
         packages=provenance.packages(),
         hardware=provenance.hardware([torch.cuda.get_device_name()] if gpu else []),
         cost=Cost(
-            bytes_per_image=descriptors.data.nbytes / len(torch.unique(descriptors.image)),
+            bytes_per_image=_bytes_per_image(query, gallery),
             ms_per_query=1000 * evaluation.seconds_per_query,
         ),
         notes=(NOTE,),
@@ -87,6 +88,15 @@ def score_guest(
     write_per_query(place.with_name(PER_QUERY_FILE), evaluation.query, evaluation.per_query)
     write_result(place, result)
     return place
+
+
+def _bytes_per_image(query: Descriptors, gallery: Descriptors) -> float:
+    """What a picture takes in the gallery; numbers of codewords without gaps, as methods count them."""
+    row: float = gallery.data[0].nbytes
+    if gallery.metric == "adc":
+        subspaces = gallery.data.shape[1]
+        row = subspaces * max(1, (query.data.shape[1] // subspaces - 1).bit_length()) / 8
+    return row * len(gallery) / len(torch.unique(gallery.image))
 
 
 def _sha256(file: Path) -> str:

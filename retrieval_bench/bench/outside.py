@@ -12,7 +12,7 @@ from torch import Tensor
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.files import BROKEN_ARRAYS
 from retrieval_bench.datasets.base import RetrievalDataset
-from retrieval_bench.retrieval.descriptors import Descriptors, Metric
+from retrieval_bench.retrieval.descriptors import Descriptors, Metric, load_sides
 
 OutsideMetric = Literal["cosine", "dot", "euclidean", "hamming"]
 QUERY = "query:"
@@ -25,7 +25,7 @@ _SHOWN = 3
 
 def read_outside(
     path: Path, dataset: RetrievalDataset, *, metric: OutsideMetric | None = None, names: Path | None = None
-) -> Descriptors:
+) -> tuple[Descriptors, Descriptors]:
     """Read descriptors of all queries and all searched pictures of a data set.
 
     Args:
@@ -37,6 +37,9 @@ def read_outside(
             what ``predict`` wrote as it says itself.
         names: The text file, one name a line; by default the one beside the descriptors that ends in ``.txt``.
 
+    Returns:
+        What asks and what is searched: the same object, but where a method of ours describes the two differently.
+
     Raises:
         BenchError: If the file is none of these, holds other pictures than the protocol needs, or a picture twice, or
             values that are no finite numbers. The message names the first offenders and says how many there are.
@@ -44,13 +47,13 @@ def read_outside(
     if not path.is_file():
         raise BenchError(f"{path}: there is no such file of descriptors")
     pictures = _Pictures(dataset)
-    found = _read_predicted(path, metric, names)
-    if found is not None:
-        strange = [f"row {row}" for row in torch.unique(found.image).tolist() if not 0 <= row < len(dataset.table)]
-        if strange:
+    sides = _read_predicted(path, metric, names)
+    if sides is not None:
+        rows = torch.unique(torch.cat([side.image for side in sides])).tolist()
+        if strange := [f"row {row}" for row in rows if not 0 <= row < len(dataset.table)]:
             raise BenchError(
-                f"{path}: {_some(strange, len(torch.unique(found.image)))} are not in the sample table, which has "
-                f"{len(dataset.table)} rows: it was written from other data"
+                f"{path}: {_some(strange, len(rows))} are not in the sample table, which has {len(dataset.table)} "
+                "rows: it was written from other data"
             )
     else:
         data, listed = _read_named(path, names)
@@ -60,8 +63,9 @@ def read_outside(
         data = torch.cat([data, data[[place for _, place in lent]]])
         image = torch.tensor([*rows, *(row for row, _ in lent)], dtype=torch.int64)
         found = Descriptors(data, image, _kind(data, metric))
-    pictures.demand_all(path, found)
-    return found
+        sides = found, found
+    pictures.demand_all(path, *sides)
+    return sides
 
 
 def names_file(path: Path, names: Path | None) -> Path | None:
@@ -106,38 +110,43 @@ class _Pictures:
         twins = [(row, self._searched[self._table.path[row]]) for row in own]
         return [(row, place[twin]) for row, twin in twins if twin in place]
 
-    def demand_all(self, file: Path, found: Descriptors) -> None:
+    def demand_all(self, file: Path, query: Descriptors, gallery: Descriptors) -> None:
         """Refuse what lacks a picture that the protocol needs."""
         truth = self._dataset.ground_truth
-        needed = set(truth.query.tolist()) | set(truth.gallery.tolist())
-        if missing := sorted(needed - set(found.image.tolist())):
+        needed = (truth.query, query), (truth.gallery, gallery)
+        if missing := set().union(
+            *(set(rows.tolist()) - set(torch.unique(side.image).tolist()) for rows, side in needed)
+        ):
+            every = len(np.union1d(truth.query, truth.gallery))
             raise BenchError(
-                f"{file}: {_some([self.name(row) for row in missing], len(needed))} are missing, which protocol "
+                f"{file}: {_some([self.name(row) for row in sorted(missing)], every)} are missing, which protocol "
                 f"{self._dataset.protocol.name} of {self._dataset.name} needs"
             )
 
 
-def _read_predicted(path: Path, metric: OutsideMetric | None, names: Path | None) -> Descriptors | None:
+def _read_predicted(
+    path: Path, metric: OutsideMetric | None, names: Path | None
+) -> tuple[Descriptors, Descriptors] | None:
     """What ``predict`` wrote, None if the file is another."""
     if path.suffix != ".npz":
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not {"data", "image", "metric"} <= set(file.files):
-                return None
-        found = Descriptors.load(path)
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = set(file.files)
+        if not ({"data", "image", "metric"} <= arrays or {"query_data", "gallery_data"} & arrays):
+            return None
+        sides = load_sides(path)
     except BROKEN_ARRAYS as error:
         raise BenchError(f"{path}: this is no file of descriptors ({error})") from error
-    if names is not None or metric not in (None, found.metric):
+    made = sides[1].metric
+    if names is not None or metric not in (None, made):
         option = "--names" if names is not None else f"--metric {metric}"
-        raise BenchError(
-            f"{path}: `predict` wrote this, which says itself that it is {found.metric}; leave out {option}"
-        )
-    if found.metric == "adc":
-        raise BenchError(f"{path}: distances from codewords are of one query file only; give the vectors or codes")
-    bad = ~torch.isfinite(found.data.float()).all(dim=1)
-    _refuse(path, bad, [f"row {row}" for row in found.image.tolist()], "are not finite")
-    return found
+        raise BenchError(f"{path}: `predict` wrote this, which says itself that it is {made}; leave out {option}")
+    for side in sides:
+        rows = torch.unique(side.image)
+        bad = torch.isin(rows, side.image[~torch.isfinite(side.data).all(dim=1)])
+        _refuse(path, bad, [f"row {row}" for row in rows.tolist()], "are not finite")
+    return sides
 
 
 def _read_named(path: Path, names: Path | None) -> tuple[Tensor, list[str]]:

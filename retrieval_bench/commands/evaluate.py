@@ -13,7 +13,8 @@ FILE is one of
   .npz          arrays `descriptors` (or `vectors`) and `names`
   .safetensors  a tensor `descriptors` (or `vectors`), and the names in a text file
   .npy          an array, and the names in a text file
-  .npz          what `retrieval-bench predict` wrote, which needs no names
+  .npz          what `retrieval-bench predict` wrote, which needs no names: the run's own numbers, of the protocol that
+                predict was given, unless the run was post-processed
 Rows of floating-point numbers are vectors, rows of uint8 are packed codes. A text file has one name a line; it lies
 beside FILE and ends in .txt, or --names says where it is.
 

@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from zipfile import BadZipFile
 
 from retrieval_bench.commands.drawing import LANDMARKS, PictureError, add_png, check_png, save_sheet
 from retrieval_bench.commands.parsing import Subparsers, add_root, chosen_root, command
@@ -29,8 +28,9 @@ def add(commands: Subparsers) -> None:
 
 def handle(options: argparse.Namespace) -> int:
     """Draw the first results of some queries."""
+    from retrieval_bench.bench.files import BROKEN_ARRAYS
     from retrieval_bench.pictures.ranked import ranked_sheet
-    from retrieval_bench.retrieval.descriptors import Descriptors
+    from retrieval_bench.retrieval.descriptors import load_sides
     from retrieval_bench.training.inspection import landmarks, ranked
 
     check_png("--output", options.output)
@@ -40,10 +40,10 @@ def handle(options: argparse.Namespace) -> int:
     if wrong := [n for n in options.queries if not 0 <= n < len(dataset.truth.queries)]:
         raise PictureError(f"{options.name} has no query {wrong[0]}: they are 0 to {len(dataset.truth.queries) - 1}")
     try:
-        descriptors = Descriptors.load(options.descriptors)
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        query, gallery = load_sides(options.descriptors)
+    except BROKEN_ARRAYS as error:
         raise PictureError(
             f"{options.descriptors} is no file of descriptors ({error}): let `predict` write it"
         ) from error
-    save_sheet(ranked_sheet(ranked(dataset, descriptors, options.queries, options.top)), options.output)
+    save_sheet(ranked_sheet(ranked(dataset, query, gallery, options.queries, options.top)), options.output)
     return 0

@@ -16,7 +16,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 
 from retrieval_bench.errors import OptionError
-from retrieval_bench.methods.gathering import gather
+from retrieval_bench.methods.gathering import gather, of_all_processes
 from retrieval_bench.methods.postprocess import take_steps
 from retrieval_bench.nn.preprocessing import Preprocessing
 from retrieval_bench.retrieval.descriptors import Descriptors, save_sides
@@ -166,7 +166,7 @@ class RetrievalMethod(TrainedNetwork, ABC):
     def on_predict_epoch_end(self) -> None:
         """Write what an evaluation would compare to ``descriptors.npz`` in the trainer's folder."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        shards = self._of_all_pictures(data)
+        shards = self._of_all_pictures(data, everywhere=False)
         if not self.trainer.is_global_zero:
             return
         path = Path(self.trainer.default_root_dir) / "descriptors.npz"
@@ -193,8 +193,8 @@ class RetrievalMethod(TrainedNetwork, ABC):
             return
         self.images_per_second = median(self._speeds) if self._speeds else None
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it
-        shards = self._of_all_pictures(data)
         steps = getattr(self.trainer, "postprocessing", ())
+        shards = self._of_all_pictures(data, everywhere=bool(steps))
         descriptors = Descriptors.merge(shards) if steps or self.trainer.is_global_zero else None
         # Every process takes the steps, for each looks at its share of the pictures; what the first one finds counts.
         after = take_steps(self, data, descriptors, steps) if steps and descriptors is not None else None
@@ -207,16 +207,17 @@ class RetrievalMethod(TrainedNetwork, ABC):
             # Equal on all processes; the progress bar shows the main one.
             self.log(f"{stage}/{name}", value, prog_bar=name == data.protocol.main_metric, sync_dist=True)
 
-    def _of_all_pictures(self, data: Any) -> list[Descriptors]:
-        """What all processes have described, once it is all that an evaluation needs."""
-        shards = gather(self._shards)
-        self._start_evaluation()
-        described = set().union(*(shard.image.tolist() for shard in shards))
+    def _of_all_pictures(self, data: Any, *, everywhere: bool) -> list[Descriptors]:
+        """What all processes have described, if an evaluation lacks nothing; on the first one, or on all."""
+        own: set[int] = set().union(*(torch.unique(shard.image).tolist() for shard in self._shards))
+        described = set().union(*of_all_processes(own))
         if missing := len(data.evaluation_rows) - len(described):
             raise OptionError(
                 f"{missing} of {len(data.evaluation_rows)} evaluation images were not described, and scores need all: "
                 "leave --trainer.fast_dev_run and the limits on validation, test and prediction batches alone"
             )
+        shards = gather(self._shards, everywhere=everywhere)
+        self._start_evaluation()
         return shards
 
     def _scored(self, data: Any, after: tuple[RetrievalState, tuple[str, ...]] | None) -> Evaluation:

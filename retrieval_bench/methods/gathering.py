@@ -27,12 +27,13 @@ def on_first_process(own: T) -> list[T]:
     return everyone or []
 
 
-def gather(shards: list[Descriptors]) -> list[Descriptors]:
-    """The shards of all processes, those of a process in one."""
+def gather(shards: list[Descriptors], *, everywhere: bool = True) -> list[Descriptors]:
+    """The shards of all processes, those of a process in one; on every process, or on the first one alone."""
     if _processes() == 1:
         return shards
     merged = Descriptors.merge(shards) if shards else None
-    return [shard for shard in of_all_processes(merged) if shard is not None]
+    collect = of_all_processes if everywhere else on_first_process
+    return [shard for shard in collect(merged) if shard is not None]
 
 
 def _processes() -> int:

@@ -90,12 +90,15 @@ def _precisions(
         )
 
 
-def ranked(dataset: LandmarkDataset, descriptors: Descriptors, queries: Sequence[int], top: int) -> list[RankedQuery]:
+def ranked(
+    dataset: LandmarkDataset, query: Descriptors, gallery: Descriptors, queries: Sequence[int], top: int
+) -> list[RankedQuery]:
     """What queries find, with what the ground truth says of it; junk keeps its place in the ranking.
 
     Args:
         dataset: The data set that the descriptors are of.
-        descriptors: Of its queries and database.
+        query: Of its queries.
+        gallery: Of its database.
         queries: Which queries, by their numbers from 0 on.
         top: How many results of each.
 
@@ -106,7 +109,7 @@ def ranked(dataset: LandmarkDataset, descriptors: Descriptors, queries: Sequence
     searched = dataset.ground_truth.gallery
     nothing = RaggedLists.from_lists([[]] * len(asking))
     try:
-        sides = descriptors.select(asking), descriptors.select(searched)
+        sides = query.select(asking), gallery.select(searched)
     except KeyError as error:
         raise OptionError(
             f"these are no descriptors of all queries and images of {dataset.name}: {error.args[0]}"

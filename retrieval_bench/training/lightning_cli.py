@@ -15,6 +15,11 @@ from retrieval_bench.training.memory import keep_freed_memory
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict", "benchmark")
+_PREDICT = (  # Lightning's own words are of a model's forward pass, and end in the middle
+    "Write the descriptors of a data set, as its evaluation compares them, to descriptors.npz in "
+    "--trainer.default_root_dir (by default here), for `retrieval-bench evaluate` and `ranked`. Post-processing is not "
+    "applied: of a run that has it, `evaluate` finds the numbers before it."
+)
 
 
 class RetrievalCLI(LightningCLI):
@@ -81,7 +86,7 @@ def run(args: Sequence[str]) -> None:
             trainer_class=BenchmarkTrainer,
             save_config_kwargs={"overwrite": True},
             seed_everything_default=0,
-            parser_kwargs={"prog": "retrieval-bench"},
+            parser_kwargs={"prog": "retrieval-bench", "predict": {"description": _PREDICT}},
             args=list(args),
         )
     except Exception as error:

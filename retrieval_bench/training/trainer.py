@@ -40,7 +40,7 @@ class BenchmarkTrainer(Trainer):
         wandb: Whether to log to Weights & Biases as well; offline unless WANDB_MODE says ``online``.
         first_phases: A folder of first phases, for methods that are trained in two: a run starts from the one that it
             shares with an earlier run, or leaves its own there. Empty it when the code of the method changes.
-        postprocessing: Steps between descriptors and scores, one after the other, in every evaluation.
+        postprocessing: Steps between descriptors and scores, one after the other, in every evaluation; none in predict.
         kwargs: Passed to Lightning's Trainer.
     """
 

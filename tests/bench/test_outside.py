@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.outside import read_outside
 from retrieval_bench.datasets.table import SampleTable
-from retrieval_bench.retrieval.descriptors import Descriptors
+from retrieval_bench.retrieval.descriptors import Descriptors, save_sides
 from retrieval_bench.retrieval.ground_truth import RaggedLists
 from retrieval_bench.retrieval.protocol import Protocol
 
@@ -40,6 +40,13 @@ def landmarks(crop):
     return dataset(SampleTable(paths, np.zeros(3, np.int64), ("a",), asks & ~asks, asks, ~asks, box, *lists), crop)
 
 
+def read_whole(*arguments, **options) -> Descriptors:
+    """What is read where the queries are described as all that is searched."""
+    query, gallery = read_outside(*arguments, **options)
+    assert query is gallery
+    return gallery
+
+
 def names_beside(path, names=NAMES):
     path.with_suffix(".txt").write_text("".join(f"{name}\n" for name in names))
     return path
@@ -62,22 +69,22 @@ def written(folder, kind, data, names=NAMES):
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 3, 1]])
 def test_every_format_reads_the_same_in_any_order(labelled, tmp_path, kind, order):
     file = written(tmp_path, kind, VECTORS[order], [NAMES[i] for i in order])
-    found = read_outside(file, labelled, metric="dot").select([1, 2, 3, 4])
+    found = read_whole(file, labelled, metric="dot").select([1, 2, 3, 4])
     assert (found.metric, found.image.tolist()) == ("dot", [1, 2, 3, 4])
     np.testing.assert_array_equal(found.data, VECTORS)
 
 
 def test_cosine_is_the_default_and_makes_lengths_one(labelled, tmp_path):
-    found = read_outside(written(tmp_path, "npz", VECTORS), labelled)
+    found = read_whole(written(tmp_path, "npz", VECTORS), labelled)
     np.testing.assert_allclose(found.data, [[0.6, 0.8], [1, 0], [0, -1], [0.6, 0.8]], rtol=1e-7)
     assert found.metric == "dot"
-    far = read_outside(written(tmp_path, "npz", VECTORS), labelled, metric="euclidean")
+    far = read_whole(written(tmp_path, "npz", VECTORS), labelled, metric="euclidean")
     assert (far.metric, far.data.tolist()) == ("euclidean", VECTORS.tolist())
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64])
 def test_other_precisions_become_float32(labelled, tmp_path, kind):
-    found = read_outside(written(tmp_path, "npy", VECTORS.astype(kind)), labelled, metric="dot")
+    found = read_whole(written(tmp_path, "npy", VECTORS.astype(kind)), labelled, metric="dot")
     assert found.data.dtype == torch.float32
     assert found.data.tolist() == VECTORS.tolist()
 
@@ -85,7 +92,7 @@ def test_other_precisions_become_float32(labelled, tmp_path, kind):
 def test_packed_codes_are_compared_by_hamming(labelled, tmp_path):
     codes = np.array([[255, 0], [1, 2], [3, 4], [0, 0]], np.uint8)
     for metric in (None, "hamming"):
-        found = read_outside(written(tmp_path, "npz", codes), labelled, metric=metric)
+        found = read_whole(written(tmp_path, "npz", codes), labelled, metric=metric)
         assert (found.metric, found.data.tolist()) == ("hamming", codes.tolist())
     with pytest.raises(BenchError, match=r"torch.uint8 cannot be compared by cosine: hamming is for uint8"):
         read_outside(written(tmp_path, "npz", codes), labelled, metric="cosine")
@@ -97,7 +104,7 @@ def test_what_predict_wrote_needs_no_names(labelled, tmp_path):
     image = torch.tensor([4, 1, 1, 2, 3])  # two rows describe one image
     mine = Descriptors(torch.arange(10.0).reshape(5, 2), image, "euclidean")
     mine.save(tmp_path / "descriptors.npz")
-    found = read_outside(tmp_path / "descriptors.npz", labelled)
+    found = read_whole(tmp_path / "descriptors.npz", labelled)
     assert (found.metric, found.image.tolist(), found.data.tolist()) == (
         "euclidean",
         image.tolist(),
@@ -113,22 +120,45 @@ def test_what_predict_wrote_needs_no_names(labelled, tmp_path):
         read_outside(tmp_path / "descriptors.npz", labelled)
 
 
+def test_both_sides_that_predict_wrote_are_checked_each_for_its_own_pictures(tmp_path):
+    file, data = tmp_path / "descriptors.npz", landmarks("activations")
+    tables = Descriptors(torch.arange(4.0)[None], torch.tensor([2]), "adc")
+    codes = Descriptors(torch.tensor([[0, 1], [1, 1], [1, 0]], dtype=torch.uint8), torch.tensor([0, 1, 1]), "adc")
+    save_sides(tables, codes, file)
+    query, gallery = read_outside(file, data)
+    assert (query.metric, query.data.tolist(), query.image.tolist()) == ("adc", [[0, 1, 2, 3]], [2])
+    assert (gallery.data.tolist(), gallery.image.tolist()) == (codes.data.tolist(), [0, 1, 1])
+    everywhere = Descriptors(tables.data.repeat(3, 1), torch.arange(3), "adc")
+    for sides, message in (
+        ((tables, codes.select([0])), r"1 of 3 \(jpg/b.jpg\) are missing"),
+        ((everywhere.select([0, 1]), codes), r"1 of 3 \(query:jpg/b.jpg\) are missing"),
+        ((tables, Descriptors(codes.data, codes.image + 2, "adc")), r"1 of 2 \(row 3\) are not in the sample table"),
+        ((Descriptors(tables.data / 0, tables.image, "adc"), codes), r"1 of 1 \(row 2\) are not finite"),
+        ((tables, tables), "this is no file of descriptors .*asymmetric distances need tables"),
+        ((codes, codes), "this is no file of descriptors .*asymmetric distances need tables"),
+        ((tables, Descriptors(codes.data + 1, codes.image, "adc")), "codes are 0 to 1 here, got 1 to 2"),
+    ):
+        save_sides(*sides, file)
+        with pytest.raises(BenchError, match=rf"^{file}: .*{message}"):
+            read_outside(file, data)
+
+
 def test_more_pictures_of_the_data_set_do_no_harm(labelled, tmp_path):
     file = written(tmp_path, "npz", np.concatenate([VECTORS, VECTORS[:1]]), [*NAMES, "t.jpg"])
-    assert sorted(read_outside(file, labelled).image.tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(read_whole(file, labelled).image.tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_a_cropped_query_is_another_picture_than_the_searched_one(tmp_path):
     names = ["query:jpg/b.jpg", "jpg/a.jpg", "jpg/b.jpg"]
     file = written(tmp_path, "npz", VECTORS[:3], names)
     for crop in ("image", "activations", "none"):
-        found = read_outside(file, landmarks(crop), metric="dot").select([0, 1, 2])
+        found = read_whole(file, landmarks(crop), metric="dot").select([0, 1, 2])
         np.testing.assert_array_equal(found.data, VECTORS[[1, 2, 0]])
 
 
 def test_a_query_that_nobody_crops_is_its_searched_picture(tmp_path):
     file = written(tmp_path, "npz", VECTORS[:2], ["jpg/a.jpg", "jpg/b.jpg"])
-    found = read_outside(file, landmarks("none"), metric="dot").select([0, 1, 2])
+    found = read_whole(file, landmarks("none"), metric="dot").select([0, 1, 2])
     np.testing.assert_array_equal(found.data, VECTORS[[0, 1, 1]])
     with pytest.raises(BenchError, match=r"1 of 3 \(query:jpg/b.jpg\) are missing, which protocol test of cub needs"):
         read_outside(file, landmarks("image"))
@@ -232,11 +262,11 @@ def test_a_text_may_begin_with_a_mark_and_a_name_hold_strange_spaces(tmp_path):
     strange = dataset(SampleTable(paths, np.zeros(2, np.int64), ("a",), ~every, every, every))
     np.save(tmp_path / "mine.npy", VECTORS[:2])
     (tmp_path / "mine.txt").write_text("".join(f"{name}\r\n" for name in paths), encoding="utf-8-sig", newline="")
-    assert read_outside(tmp_path / "mine.npy", strange).image.tolist() == [0, 1]
+    assert read_whole(tmp_path / "mine.npy", strange).image.tolist() == [0, 1]
 
 
 def test_names_may_lie_elsewhere(labelled, tmp_path):
     np.save(tmp_path / "alone.npy", VECTORS)
     (tmp_path / "list").write_text("\n".join(NAMES))  # without a last line feed
-    found = read_outside(tmp_path / "alone.npy", labelled, names=tmp_path / "list")
+    found = read_whole(tmp_path / "alone.npy", labelled, names=tmp_path / "list")
     assert found.image.tolist() == [1, 2, 3, 4]

@@ -9,7 +9,7 @@ from PIL import Image
 from retrieval_bench.cli import main
 from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.methods import RMAC, ClusterMAC
-from retrieval_bench.retrieval.descriptors import Descriptors
+from retrieval_bench.retrieval.descriptors import Descriptors, save_sides
 from retrieval_bench.training.inspection import landmarks, ranked, region_precisions
 
 SMALL = {"backbone": "resnet18", "weights": "none", "tap": "stride16", "max_side": 96, "whiten": False}
@@ -75,7 +75,7 @@ def test_results_are_called_what_the_ground_truth_calls_them(tmp_path, oxford, c
     angle = torch.arange(len(dataset.table)) * 3 / len(dataset.table)
     angle[dataset.ground_truth.query] = 0
     descriptors = Descriptors(torch.stack([angle.cos(), angle.sin()], 1).float(), torch.arange(len(dataset.table)))
-    (row,) = ranked(dataset, descriptors, [1], len(gallery))
+    (row,) = ranked(dataset, descriptors, descriptors, [1], len(gallery))
     assert [found.kind for found in row.found] == kinds
     assert {"good", "junk", "wrong"} <= set(kinds)
     assert row.title == f"query 1: {truth.image}"
@@ -85,5 +85,12 @@ def test_results_are_called_what_the_ground_truth_calls_them(tmp_path, oxford, c
     assert main([*words, "--descriptors", str(tmp_path / "d.npz"), "--queries", "0", "1"]) == 0
     assert main([*words, "--descriptors", str(tmp_path / "d.npz"), "--queries", "99"]) == 1
     assert "oxford5k has no query 99: they are 0 to" in capsys.readouterr().err
+    picture = (tmp_path / "r.png").read_bytes()
+    save_sides(descriptors.select(dataset.ground_truth.query), descriptors, tmp_path / "sides.npz")
+    assert main([*words, "--descriptors", str(tmp_path / "sides.npz"), "--queries", "0", "1"]) == 0
+    assert (tmp_path / "r.png").read_bytes() == picture
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "d.npz").read_bytes()[:-100])
+    assert main([*words, "--descriptors", str(tmp_path / "cut.npz")]) == 1
+    assert "cut.npz is no file of descriptors" in capsys.readouterr().err
     assert main([*words, "--descriptors", str(tmp_path / "gone.npz")]) == 1
     assert "gone.npz is no file of descriptors" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from pytorch_lightning import seed_everything
 
@@ -15,6 +16,7 @@ from retrieval_bench.datamodules import Oxford5kDataModule
 from retrieval_bench.datamodules.images import picture_shapes
 from retrieval_bench.datasets.miniature import oxford_paris as writer
 from retrieval_bench.datasets.miniature import synthesize
+from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.postprocessing import LocalisationReranking, PostProcessing, QueryExpansion
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
@@ -71,6 +73,15 @@ def test_localisation_and_expansion_rank_as_they_say(oxford, tmp_path, located):
     assert located.evaluation.metrics != plain.evaluation.metrics
     assert len(located.evaluation.notes) == 2
     assert (plain.postprocessed, plain.evaluation.notes) == (None, ())
+
+
+@pytest.mark.filterwarnings("ignore:You are using a custom batch sampler")  # which describes every picture once
+def test_predict_takes_no_steps_and_says_so(located):
+    trainer = located.trainer
+    with pytest.warns(UserWarning, match=r"--trainer.postprocessing was not applied: .*descriptors.npz is what its"):
+        trainer.predict(located, datamodule=trainer.datamodule)
+    written = Descriptors.load(Path(trainer.default_root_dir) / "descriptors.npz")
+    assert torch.equal(written.data, located.descriptors.data)
 
 
 def test_queries_whose_activations_are_cropped_are_found_in_the_shape_of_their_boxes(oxford, tmp_path):

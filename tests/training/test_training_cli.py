@@ -103,17 +103,13 @@ def test_an_unreadable_picture_is_one_line_also_from_a_worker(miniature, tmp_pat
     assert "Traceback" not in line
 
 
-def test_scoring_a_part_of_the_images_is_refused(miniature, capsys):
-    words = [
-        "--data.init_args.root",
-        str(miniature),
-        "--trainer.limit_test_batches",
-        "0.5",
-        "--trainer.logger",
-        "false",
-    ]
-    assert main(["test", *stack("methods/abir.yaml"), *SMALL, *ABIR_SMALL, *words]) == 1
+@pytest.mark.parametrize("verb", ["test", "predict"])
+def test_a_part_of_the_images_is_neither_scored_nor_written(verb, miniature, tmp_path, capsys):
+    words = ["--data.init_args.root", str(miniature), "--trainer.default_root_dir", str(tmp_path)]
+    part = [f"--trainer.limit_{verb}_batches", "0.5", "--trainer.logger", "false"]
+    assert main([verb, *stack("methods/abir.yaml"), *SMALL, *ABIR_SMALL, *words, *part]) == 1
     assert "56 of 120 evaluation images were not described" in capsys.readouterr().err
+    assert not (tmp_path / "descriptors.npz").exists()
 
 
 def test_a_crop_larger_than_the_picture_is_one_line(miniature, capsys):
