@@ -134,7 +134,10 @@ class PaperTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """One file of published numbers."""
+    """One file of published numbers.
+
+    ``other_names`` are variants that have the configuration of one that a row names: its numbers are theirs, too.
+    """
 
     schema_version: Literal[1]
     paper: PaperInfo
@@ -144,6 +147,7 @@ class Paper:
     figures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     settings_to_reproduce: list[dict[str, Any]] = field(default_factory=list)
+    other_names: dict[str, str] = field(default_factory=dict)
 
 
 def read_paper(path: Path) -> Paper:
@@ -232,6 +236,8 @@ def printed_value(
     Returns:
         The first printed value in the order of the tables, None if the paper prints none.
     """
+    method, variant = setting
+    named = (method, paper.other_names.get(variant or "", variant))
     for table in paper.tables:
         if table.scale is None:
             continue
@@ -240,7 +246,7 @@ def printed_value(
                 value = row.values[column.id]
                 if value is None or (column.dataset, column.key) != (dataset, metric):
                     continue
-                if way_of(row, column) in ways and setting_of(paper, row, column) == setting:
+                if way_of(row, column) in ways and setting_of(paper, row, column) == named:
                     # Without the binary tail that dividing a printed decimal leaves.
                     return round(value / table.scale, 9)
     return None

@@ -66,6 +66,12 @@ def test_printed_values_are_fractions_whatever_the_unit(papers):
     assert printed_value(papers["abir"], ("abir", "softmax"), "cub", "recall_at_1") is None
 
 
+def test_a_setting_has_the_numbers_of_the_one_that_it_is_another_name_of(papers):
+    named = [("lambda_1e2", "paris6k"), ("vgg16_off_the_shelf_opq", "oxford5k"), ("vgg16_rounds1", "oxford5k")]
+    found = [printed_value(papers["udq"], ("udq", name), data, "map_oxford", ("crop-x",)) for name, data in named]
+    assert found == [pytest.approx(0.865), pytest.approx(0.73), None]
+
+
 def test_a_cell_is_measured_as_its_row_or_column_says(papers):
     setting = ("cluster_mac", "vgg_cropX")
     found = [
