@@ -3,16 +3,19 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import takewhile
 from typing import Any
 
 from retrieval_bench.bench.config import comparable
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.records import suggestion
-from retrieval_bench.bench.results import Result
+from retrieval_bench.bench.results import Cost, Result
 from retrieval_bench.bench.summary import Row
 from retrieval_bench.retrieval.protocol import Protocol
+
+COSTS = tuple(field.name for field in fields(Cost))
+"""What a result says of its cost."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,20 @@ class Setting:
         """One a seed."""
         return self.row.counted
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What settings of one chart's curve share in any case: data set, way of measuring and method."""
+        return self.protocol.dataset, self.protocol.fingerprint, self.row.method
+
     def all_but(self, option: str) -> str:
         """What two settings share if they differ in one option alone; one that is null may as well not be there."""
         rest = {name: value for name, value in self.options.items() if name != option and value is not None}
-        place = (self.protocol.dataset, self.protocol.fingerprint, self.row.method)
-        return json.dumps([place, rest], sort_keys=True, default=str)
+        return json.dumps([self.place, rest], sort_keys=True, default=str)
+
+    def differing(self, other: "Setting") -> set[str]:
+        """The options in which two settings differ."""
+        names = self.options.keys() | other.options.keys()
+        return {name for name in names if self.options.get(name) != other.options.get(name)}
 
 
 def _flat(config: Any, name: str = "") -> dict[str, Any]:
@@ -86,7 +98,7 @@ def find_option(settings: Sequence[Setting], name: str) -> str:
         raise BenchError(f"several options end in {name}: {', '.join(found)}; name one of them")
     changed = [option for option, values in known.items() if len(values) > 1]
     hint = f"; those that differ: {', '.join(changed)}" if changed else suggestion(name, [_last(o) for o in known])
-    raise BenchError(f"no result has an option {name}{hint}")
+    raise BenchError(f"no result has an option {name}{hint}; costs are {', '.join(COSTS)}")
 
 
 def curve_names(groups: Sequence[Sequence[Setting]]) -> list[str]:
@@ -120,6 +132,10 @@ def curve_names(groups: Sequence[Sequence[Setting]]) -> list[str]:
 def _common_name(group: Sequence[Setting], *, with_method: bool) -> str:
     method = group[0].row.method
     variants = [setting.row.variant.split("_") for setting in group if setting.row.variant]
+    # One of them may be there under the name that it has in another sweep.
+    first, times = Counter(words[0] for words in variants).most_common(1)[0] if variants else ("", 0)
+    if 2 * times > len(group):
+        variants = [words for words in variants if words[0] == first]
     shared = takewhile(lambda words: len(set(words)) == 1, zip(*variants, strict=False))
     stem = "_".join(words[0] for words in shared)
     if not stem:

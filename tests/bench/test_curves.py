@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from retrieval_bench.bench.curves import against_epoch, against_option, chart_csv, read_chart
+from retrieval_bench.bench.chart import chart_csv
+from retrieval_bench.bench.curves import against_epoch, against_option, read_chart
 from retrieval_bench.bench.errors import BenchError
 from retrieval_bench.bench.papers import Paper, PaperColumn, PaperInfo, PaperRow, PaperTable
+from retrieval_bench.bench.results import Cost
 from retrieval_bench.bench.settings import Setting
 from retrieval_bench.bench.summary import GUESTS, boards
 
@@ -48,7 +50,7 @@ def test_a_point_is_the_mean_and_sample_deviation_over_seeds_in_percent(result, 
     assert (point.x, point.seeds) == (16, 3)
     assert point.value.mean == pytest.approx(74)
     assert point.value.std == pytest.approx(21**0.5)
-    assert (chart.title, chart.y_label, chart.against) == ("Birds, zero-shot", "R@1 (%)", "bits")
+    assert (chart.panels, chart.y_label, chart.against) == (["Birds, zero-shot"], "R@1 (%)", "bits")
     assert chart.note == "mean and standard deviation over 3 seeds"
 
 
@@ -61,7 +63,7 @@ def test_settings_that_share_all_but_the_option_are_one_curve(result, facts):
         result("triplet_64", 0.4, bits=64, loss=fixed),
     ]
     chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
-    assert {curve.name: _values(curve) for curve in chart.curves} == {
+    assert {curve.name.whole: _values(curve) for curve in chart.curves} == {
         "adaptive": [(16, 50), (64, 60)],
         "triplet": [(16, 30), (64, 40)],
     }
@@ -71,13 +73,13 @@ def test_settings_that_share_all_but_the_option_are_one_curve(result, facts):
 def test_the_methods_own_config_is_a_point_of_its_sweep(result, facts):
     results = [result("c16", 0.3, bits=16), result("c32", 0.4, bits=32), result(None, 0.5)]
     (curve,) = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
-    assert (curve.name, _values(curve)) == ("abir", [(16, 30), (32, 40), (64, 50)])
+    assert (curve.name.whole, _values(curve)) == ("abir", [(16, 30), (32, 40), (64, 50)])
 
 
 def test_what_is_in_no_sweep_is_left_out_and_named(result, facts):
     results = [result("c16", 0.3, bits=16), result(None, 0.5), result("unit", 0.4, distance="unit")]
     chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
-    assert [curve.name for curve in chart.curves] == ["c16"]
+    assert [curve.name.whole for curve in chart.curves] == ["c16"]
     assert chart.left_out == ("cub/abir-unit: no other setting differs from it in bits alone",)
 
 
@@ -110,7 +112,7 @@ def test_curves_of_one_name_say_in_what_they_differ(result, facts):
     results += [result(f"b_{bits}", 0.4, bits=bits, dim=dim) for bits, dim in ((16, 3), (64, 3))]
     results += [result(f"b_{bits}", 0.4, bits=bits, dim=dim) for bits, dim in ((8, 4), (128, 4))]
     names = [
-        curve.name
+        curve.name.whole
         for curve in against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
     ]
     assert sorted(names) == ["a", "a_wide", "b, dim 3", "b, dim 4"]
@@ -120,33 +122,150 @@ def test_data_sets_and_protocols_are_never_averaged(make_result, protocol, facts
     official = protocol("cub", name="official")
     results = [make_result(), make_result(dataset="sop"), make_result(protocol=official, variant="x")]
     chart = against_option(_settings(*results), "recall_at_1", "max_steps", papers={}, facts=facts)
-    assert sorted(curve.name for curve in chart.curves) == [
+    assert sorted(curve.name.whole for curve in chart.curves) == [
         "abir, cub, zero-shot",
         "abir, sop, zero-shot",
         "x, cub, official",
     ]
 
 
-def test_powers_of_two_are_drawn_on_a_logarithmic_axis(result, facts):
-    def chart(*bits):
-        results = [result(f"c{b}", 0.5, bits=b) for b in bits]
-        return against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
-
-    assert chart(1, 2, 16).doubling
-    assert not chart(16, 32, 64).doubling  # near enough to each other
-    assert not chart(16, 48, 512).doubling
-    assert chart(1e-5, 1e-4, 1e-3, 1e-2).doubling
-    assert not chart(1e-5, 1e-4, 2e-3).doubling
-    assert not chart(0, 1, 16).doubling
+@pytest.mark.parametrize(
+    ("values", "logarithmic"),
+    [
+        ((1, 2, 16), True),
+        ((16, 32, 64), False),  # near enough to each other
+        ((16, 48, 512), True),
+        ((1, 50, 100, 150), False),
+        ((1e-5, 1e-4, 1e-3, 1e-2), True),
+        ((1e-5, 1e-4, 2e-3), True),
+        ((0, 1e-5, 1e-4, 1e-3), True),
+        ((0, 1e-5, 1e-2), True),
+        ((0, 1, 2, 3, 4, 5), False),
+        ((-1, 1, 100), False),
+        ((64,), False),
+    ],
+)
+def test_numbers_that_lie_evenly_by_their_ratios_are_on_a_logarithmic_axis(result, facts, values, logarithmic):
+    results = [result(f"c{i}", 0.5, weight=value) for i, value in enumerate(values)]
+    chart = against_option(_settings(*results), "recall_at_1", "weight", papers={}, facts=facts)
+    assert chart.logarithmic is logarithmic
 
 
 def test_an_option_that_is_no_number_is_a_choice(result, facts):
     values = ("data/boxes/cub-a0.4.jsonl", None, "data/boxes/cub-a0.2.jsonl")
     results = [result(f"s_{i}", 0.5, saliency=value) for i, value in enumerate(values)]
     chart = against_option(_settings(*results), "recall_at_1", "saliency", papers={}, facts=facts)
-    assert (chart.numeric, chart.doubling) == (False, False)
+    assert (chart.numeric, chart.logarithmic) == (False, False)
     assert chart.choices == ["none", "cub-a0.2", "cub-a0.4"]
     assert [chart.place(x) for x in chart.values] == [0, 1, 2]
+
+
+def test_a_setting_without_the_option_is_a_level_beside_the_curve_it_differs_from_least(result, facts):
+    results = [
+        result(f"{trunk}_rounds{i}", value + i / 10, rounds=i, trunk=trunk)
+        for trunk, value in (("vgg", 0.3), ("res", 0.5))
+        for i in (0, 1)
+    ]
+    results.append(result("vgg_shelf", 0.2, trunk="vgg", quantize=False))
+    results.append(result("res_shelf_opq", 0.4, trunk="res", rounds=None))
+    results.append(result("other_shelf", 0.1, trunk="other"))
+    chart = against_option(_settings(*results), "recall_at_1", "rounds", papers={}, facts=facts)
+    assert [curve.name.whole for curve in chart.curves] == ["res", "vgg"]
+    assert {level.name.whole: (level.point.value.mean, level.beside) for level in chart.levels} == {
+        "res_shelf_opq": (40, "res"),
+        "vgg_shelf": (20, "vgg"),
+        "other_shelf": (10, None),  # in its trunk it differs from either
+    }
+    assert (chart.numeric, chart.values, chart.left_out) == (True, [0, 1], ())
+
+
+def test_a_level_needs_a_curve_of_its_method_and_protocol(result, facts, protocol):
+    results = [result("r0", 0.5, rounds=0), result("r1", 0.6, rounds=1)]
+    guest = replace(result("shelf", 0.4), run=replace(results[0].run, method="mac", variant=None))
+    official = replace(result("shelf", 0.4), protocol=protocol("cub", name="official"))
+    chart = against_option(_settings(*results, guest, official), "recall_at_1", "rounds", papers={}, facts=facts)
+    assert chart.levels == ()
+    assert set(chart.left_out) == {
+        "cub/mac: it has no option model.init_args.rounds",
+        "cub/abir-shelf: it has no option model.init_args.rounds",
+    }
+    (single,) = against_option(_settings(results[0], official), "recall_at_1", "rounds", papers={}, facts=facts).curves
+    assert _values(single) == [(0, 50)]
+
+
+def test_a_level_that_lacks_a_seed_is_left_out(result, facts):
+    results = [result(f"r{i}", 0.5, seed, rounds=i) for i in (0, 1) for seed in (0, 1)] + [result("shelf", 0.4)]
+    chart = against_option(_settings(*results), "recall_at_1", "rounds", papers={}, facts=facts)
+    assert chart.levels == ()
+    assert chart.left_out == ("cub/abir-shelf: 1 of 2 seeds; missing: 1 (seed 0: R@1 40.0)",)
+
+
+def test_a_level_without_a_drawn_curve_is_left_out(result, facts):
+    swept = [result(f"r{i}", 0.5, i, rounds=i) for i in (0, 1)]  # each lacks the other's seed
+    settings = _settings(*swept, *(result("shelf", 0.4, seed) for seed in (0, 1)))
+    with pytest.raises(BenchError, match=r"there is nothing to draw: .*; shelf: no curve stands beside it"):
+        against_option(settings, "recall_at_1", "rounds", papers={}, facts=facts)
+
+
+def test_one_configuration_under_two_names_is_one_level_with_its_papers_number(result, facts, papers):
+    results = [result("r0", 0.5, rounds=0), result("r1", 0.6, rounds=1), result("shelf", 0.4), result("a_16", 0.3)]
+    (level,) = against_option(_settings(*results), "recall_at_1", "rounds", papers=papers, facts=facts).levels
+    assert (level.name.whole, level.point.value.mean, level.point.paper) == ("abir", 40, pytest.approx(68.2))
+
+
+def _coded(result, value, subspaces, codewords, **options):
+    bits = subspaces * (codewords - 1).bit_length()
+    made = result(f"m{subspaces}_k{codewords}", value, subspaces=subspaces, codewords=codewords, **options)
+    return replace(made, cost=Cost(bytes_per_image=25 * bits))
+
+
+def test_against_a_cost_a_curve_is_along_the_option_that_makes_the_fewest_curves(result, facts):
+    results = [_coded(result, k / 1000 + m / 100, m, k) for m in (2, 8) for k in (64, 128, 512)]
+    results.append(replace(result("plain", 0.9), cost=Cost()))
+    chart = against_option(_settings(*results), "recall_at_1", "bytes_per_image", papers={}, facts=facts)
+    assert {curve.name.whole: _values(curve) for curve in chart.curves} == {
+        "m8": [(1200, 14.4), (1400, 20.8), (1800, 59.2)],
+        "m2": [(300, 8.4), (350, 14.8), (450, 53.2)],
+    }
+    assert chart.against == "bytes_per_image"
+    assert chart.left_out == ("cub/abir-plain: its bytes_per_image was not measured",)
+
+
+def test_two_configurations_of_one_cost_are_two_points(result, facts):
+    results = [_coded(result, k / 1000, 2, k) for k in (60, 64, 128)]  # 60 codewords take the bits of 64
+    (curve,) = against_option(_settings(*results), "recall_at_1", "bytes_per_image", papers={}, facts=facts).curves
+    assert _values(curve) == [(300, 6.4), (300, 6), (350, 12.8)]  # the better one first
+
+
+def test_a_cost_that_follows_from_no_single_option_is_a_point_for_each_setting(result, facts):
+    results = [_coded(result, 0.5, 2, 64), _coded(result, 0.6, 4, 128)]
+    chart = against_option(_settings(*results), "recall_at_1", "bytes_per_image", papers={}, facts=facts)
+    assert {curve.name.whole: _values(curve) for curve in chart.curves} == {
+        "m2_k64": [(300, 50)],
+        "m4_k128": [(700, 60)],
+    }
+    with pytest.raises(BenchError, match="no setting has gmac_per_image of all its seeds: cub/abir-m2_k64"):
+        against_option(_settings(results[0]), "recall_at_1", "gmac_per_image", papers={}, facts=facts)
+
+
+def test_what_was_measured_in_another_way_has_a_panel_of_its_own_and_the_same_short_name(result, facts):
+    results = [result(f"c{b}", 0.5, bits=b) for b in (16, 64)]
+    results += [
+        replace(one, run=replace(one.run, dataset="sop"), protocol=replace(one.protocol, dataset="sop"))
+        for one in results
+    ]
+    chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
+    assert chart.panels == ["Birds, zero-shot", "Products, zero-shot"]
+    assert [(curve.name.short, curve.name.whole) for curve in chart.curves] == [
+        ("abir", "abir, cub"),
+        ("abir", "abir, sop"),
+    ]
+
+
+def test_a_curve_is_called_as_most_of_its_settings_are(result, facts):
+    results = [result(f"vgg_rounds{i}", 0.5, rounds=i) for i in (0, 1, 3)] + [result("lambda_1e2", 0.5, rounds=2)]
+    (curve,) = against_option(_settings(*results), "recall_at_1", "rounds", papers={}, facts=facts).curves
+    assert (curve.name.whole, len(curve.points)) == ("vgg", 4)
 
 
 def test_an_option_inside_of_a_list_is_found(result, facts):
@@ -224,7 +343,7 @@ def test_against_epochs_a_point_is_the_mean_over_seeds_where_all_have_one(logged
     settings = logged(["0,0,0.2,1.5,\n1,1,0.4,2.5,\n2,2,0.9,,\n", "0,0,0.4,2.5,\n1,1,0.6,3.5,\n"])
     chart = against_epoch(settings, "map", papers={}, facts=facts)
     (curve,) = chart.curves
-    assert (curve.name, _values(curve)) == ("a_16", [(0, 30), (1, 50)])
+    assert (curve.name.whole, _values(curve)) == ("a_16", [(0, 30), (1, 50)])
     assert curve.points[0].value.std == pytest.approx(200**0.5)
     assert (chart.metric, chart.y_label, chart.against) == ("curve/map", "mAP (%)", "epoch")
 
@@ -243,7 +362,10 @@ def test_a_papers_number_is_a_level_against_epochs(logged, facts, papers):
 def test_what_was_not_logged_is_left_out_or_an_error(logged, facts):
     settings = logged(["0,0,0.5,,\n"]) + logged(["0,0,,1.0,\n"], variant="b")
     chart = against_epoch(settings, "map", papers={}, facts=facts)
-    assert ([c.name for c in chart.curves], chart.left_out) == (["a_16"], ("cub/abir-b: it did not log curve/map",))
+    assert ([c.name.whole for c in chart.curves], chart.left_out) == (
+        ["a_16"],
+        ("cub/abir-b: it did not log curve/map",),
+    )
     with pytest.raises(BenchError, match=r"no run logged loss while it trained \(known: curve/map, train/gap\)"):
         against_epoch(settings, "loss", papers={}, facts=facts)
 
@@ -256,6 +378,16 @@ def test_csv_holds_every_point_as_it_is_drawn(result, facts, papers):
         "curve": "a_16", "metric": "recall_at_1", "against": "bits", "x": "16",
         "mean": "50", "std": "14.14213562", "seeds": "2", "paper": "68.2",
     }  # fmt: skip
+
+
+def test_in_csv_a_level_has_no_x(result, facts):
+    settings = _settings(result("r0", 0.5, rounds=0), result("r1", 0.6, rounds=1), result("shelf", 0.4))
+    chart = against_option(settings, "recall_at_1", "rounds", papers={}, facts=facts)
+    assert chart_csv(chart).splitlines()[1:] == [
+        "abir,recall_at_1,rounds,0,50,,1,",
+        "abir,recall_at_1,rounds,1,60,,1,",
+        "shelf,recall_at_1,rounds,,40,,1,",
+    ]
 
 
 def test_a_suite_without_results_is_told_from_one_that_is_not_there(store, make_result, suite_file, tmp_path):

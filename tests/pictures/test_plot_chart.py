@@ -5,16 +5,21 @@ import pytest
 
 from retrieval_bench.bench.results import Code, Cost, Data, Result, RunId, write_result
 from retrieval_bench.cli import main
-from retrieval_bench.pictures.curves import Line, curve_chart, draw_lines, save_chart
+from retrieval_bench.pictures.curves import Level, Line, Panel, curve_chart, draw_lines, draw_panels, save_chart
 from retrieval_bench.retrieval.protocol import Protocol
 
 WORDS = {"title": "t", "x_label": "x", "y_label": "y"}
 
 
-def _axes(lines, **options):
-    figure = draw_lines(lines, **WORDS, **options)
+def _drawn(*panels, **options):
+    named = {f"panel {i}": panel for i, panel in enumerate(panels)}
+    figure = draw_panels(named, x_label="x", y_label="y", **options)
     figure.draw_without_rendering()
-    return figure.axes[0]
+    return figure
+
+
+def _axes(lines, levels=(), **options):
+    return _drawn(Panel(lines, dict(levels)), **options).axes[0]
 
 
 def _texts(figure):
@@ -50,10 +55,76 @@ def test_a_band_reaches_as_far_as_the_deviation():
 
 
 def test_doublings_take_the_same_room_on_a_logarithmic_axis():
-    axes = _axes({"a": Line([(1, 0), (2, 1), (512, 2)])}, log2=True)
+    axes = _axes({"a": Line([(1, 0), (2, 1), (512, 2)])}, logarithmic=True)
     places = axes.transData.transform([(x, 1) for x in (1, 2, 256, 512)])[:, 0]
     assert places[1] - places[0] == pytest.approx(places[3] - places[2])
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "512"]
+
+
+def test_zero_stands_one_step_before_the_least_on_a_logarithmic_axis():
+    axes = _axes({"a": Line([(0, 0), (1e-5, 1), (1e-4, 2), (1e-2, 3)])}, logarithmic=True)
+    places = axes.transData.transform([(x, 1) for x in (0, 1e-5, 1e-4, 1e-3, 1e-2)])[:, 0]
+    decade = places[2] - places[1]
+    assert places[4] - places[3] == pytest.approx(decade)
+    assert places[1] - places[0] == pytest.approx(1.5 * decade)  # three decades in two steps
+    ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert ticks == ["0", "$10^{-5}$", "$10^{-4}$", "$10^{-2}$"]
+    left, right = axes.transAxes.transform([(0, 0), (1, 0)])[:, 0]
+    assert places[0] - left == pytest.approx(right - places[-1])
+    assert 0 < places[0] - left < decade
+
+
+def test_small_ticks_keep_their_factor():
+    axes = _axes({"a": Line([(2.5e-4, 0), (1e-3, 1)])})
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [r"$2.5 \cdot 10^{-4}$", "$10^{-3}$"]
+
+
+def test_a_level_goes_across_in_its_curves_colour_with_its_deviation_at_the_end():
+    levels = {"opq": Level(30, 2.0, beside="a"), "plain": Level(35, beside="a"), "both": Level(10)}
+    axes = _axes({"a": Line([(0, 40), (1, 60)]), "b": Line([(0, 20), (1, 50)])}, levels)
+    curve, _, opq, plain, both = (line for line in axes.lines if len(line.get_ydata()) == 2)
+    assert [list(line.get_ydata()) for line in (opq, plain, both)] == [[30, 30], [35, 35], [10, 10]]
+    assert [line.get_color() == curve.get_color() for line in (opq, plain, both)] == [True, True, False]
+    assert opq._unscaled_dash_pattern != plain._unscaled_dash_pattern
+    (bars,) = axes.containers[0].lines[2]
+    (bar,) = bars.get_segments()
+    assert bar[:, 1].tolist() == [28, 32]
+    assert bar[0, 0] > 1  # of the panel's width
+    assert axes.get_ylim()[0] < 10
+    assert _texts(axes.figure) == ["a", "b", "opq", "plain", "both"]
+
+
+def test_a_levels_published_value_is_a_cross_on_a_line_that_looks_like_it():
+    axes = _axes({"a": Line([(0, 40), (1, 60)])}, {"opq": Level(30, published=73.0, beside="a")})
+    _, paper, opq = axes.lines
+    assert list(paper.get_ydata()) == [73, 73]
+    assert (paper.get_color(), paper.get_linestyle()) == (opq.get_color(), opq.get_linestyle())
+    assert axes.collections[-1].get_offsets()[0][1] == 73
+    assert axes.get_ylim()[1] > 73
+    assert _texts(axes.figure) == ["a", "opq", "paper"]
+
+
+def test_panels_share_scales_looks_and_one_legend():
+    left = Panel({"a": Line([(0, 10), (1, 20)]), "b": Line([(0, 1), (1, 2)])}, {"base": Level(5, beside="b")})
+    right = Panel({"b": Line([(0, 70), (2, 80)])}, {"base": Level(75, beside="b")})
+    figure = _drawn(left, right)
+    one, two = figure.axes
+    assert (one.get_xlim(), one.get_ylim()) == (two.get_xlim(), two.get_ylim())
+    assert [one.get_title("left"), two.get_title("left")] == ["panel 0", "panel 1"]
+    assert {one.lines[1].get_color(), one.lines[2].get_color()} == {two.lines[0].get_color(), two.lines[1].get_color()}
+    assert one.lines[1].get_marker() == two.lines[0].get_marker() != one.lines[0].get_marker()
+    assert _texts(figure) == ["a", "b", "base"]
+
+
+def test_long_headings_are_folded_and_stay_over_their_panel():
+    heading = "Oxford Buildings and one hundred thousand more (Oxford105k), crop-x, a part of it"
+    figure = draw_panels(
+        {heading: Panel({"a": Line([(0, 1)])}), "b": Panel({"a": Line([(0, 1)])})}, x_label="x", y_label="y"
+    )
+    figure.draw_without_rendering()
+    title = figure.axes[0]._left_title
+    assert "\n" in title.get_text()
+    assert title.get_window_extent().x1 < figure.axes[1].get_window_extent().x0
 
 
 def test_choices_have_their_names():

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from retrieval_bench.bench.curves import EPOCH, Chart, CurvePoint, against_epoch, against_option
+from retrieval_bench.bench.chart import Chart, CurvePoint
+from retrieval_bench.bench.curves import EPOCH, against_epoch, against_option
 from retrieval_bench.bench.errors import BenchError, RecordError
 from retrieval_bench.bench.facts import dataset_facts
 from retrieval_bench.bench.leaderboard import Facts
@@ -106,13 +107,13 @@ def _of_chart(chart: Chart, fingerprint: str) -> Plot:
         published = tuple((chart.place(p.x), p.paper) for p in curve.points if p.paper is not None)
         if curve.paper is not None and points:
             published = ((points[-1][0], curve.paper),)
-        lines.append(Curve(curve.name, points, tuple(p.value.std for p in measured if p.value), published))
+        lines.append(Curve(curve.name.short, points, tuple(p.value.std for p in measured if p.value), published))
     x = [chart.place(value) for value in chart.values]
     names = chart.choices or [f"{value:g}" for value in chart.values]
     label = chart.against.replace("_", " ")
     few = len(x) <= 10
     rows = [
-        (curve.name, names[chart.values.index(point.x)], _value(point), number(point.paper or curve.paper, 1))
+        (curve.name.short, names[chart.values.index(point.x)], _value(point), number(point.paper or curve.paper, 1))
         for curve in chart.curves
         for point in curve.points
         if point.x in kept
