@@ -117,20 +117,15 @@ def scaled_gradient(x: Tensor, scale: Tensor) -> Tensor:
 
 def first_rows(descriptors: Descriptors) -> Descriptors:
     """The first row of each image; rows of one image stand side by side."""
-    return _rows(descriptors, _is_first(descriptors.image))
+    return descriptors.rows(_is_first(descriptors.image))
 
 
 def other_rows(descriptors: Descriptors) -> Descriptors:
     """All rows but the first of each image; rows of one image stand side by side."""
-    return _rows(descriptors, ~_is_first(descriptors.image))
+    return descriptors.rows(~_is_first(descriptors.image))
 
 
 def _is_first(image: Tensor) -> Tensor:
     first = torch.ones(len(image), dtype=torch.bool)
     first[1:] = image[1:] != image[:-1]
     return first
-
-
-def _rows(descriptors: Descriptors, chosen: Tensor) -> Descriptors:
-    boxes = None if descriptors.boxes is None else descriptors.boxes[chosen]
-    return Descriptors(descriptors.data[chosen], descriptors.image[chosen], descriptors.metric, boxes)

@@ -83,7 +83,7 @@ class Descriptors:
             missing = wanted[count == 0]
             raise KeyError(f"{len(missing)} images have no descriptor, the first is image {int(missing[0])}")
         shift = torch.arange(int(count.sum())) - torch.repeat_interleave(count.cumsum(0) - count, count)
-        return self._rows(order[torch.repeat_interleave(start, count) + shift])
+        return self.rows(order[torch.repeat_interleave(start, count) + shift])
 
     @classmethod
     def merge(cls, shards: list["Descriptors"]) -> "Descriptors":
@@ -112,13 +112,14 @@ class Descriptors:
         place[kept] = torch.arange(len(kept))
         joined = shards[0]._each(lambda x: x.new_empty(len(kept), *x.shape[1:]))
         for here in torch.split(place, lengths):
-            part = shards.pop(0)._rows(here >= 0)
+            part = shards.pop(0).rows(here >= 0)
             for to, what in zip(joined._tensors(), part._tensors(), strict=True):
                 to[here[here >= 0]] = what
         return joined
 
-    def _rows(self, rows: Tensor) -> "Descriptors":
-        return self._each(lambda x: x[rows])
+    def rows(self, chosen: Tensor) -> "Descriptors":
+        """Some rows, by their numbers or by a mask."""
+        return self._each(lambda x: x[chosen])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Descriptors":
         """The descriptors with something done to each tensor that they have."""
