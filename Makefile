@@ -67,7 +67,7 @@ regress: setup ## Run the smoke suite and compare it with its baseline
 
 .PHONY: test
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 .PHONY: test-slow
 test-slow: setup ## Run the tests that take longer

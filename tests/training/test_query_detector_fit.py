@@ -21,7 +21,7 @@ from retrieval_bench.training.trainer import BenchmarkTrainer
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LEAK = "the 25 test queries of oxford5k with their boxes and landmarks (a leak: it was told what will be asked)"
 SMALL = {"backbone": "resnet18", "weights": "none", "shorter_side": 64, "longest_side": 96}
-STEPS = 50  # 25 an epoch
+STEPS = 32  # 25 an epoch
 
 # Frozen batch norms, and no score.
 pytestmark = [
@@ -94,12 +94,12 @@ def state(file: Path) -> dict[str, torch.Tensor]:
 
 
 def test_the_loss_falls(learned):
-    assert np.mean(learned[1][-20:]) < 0.7 * np.mean(learned[1][:5])
+    assert np.mean(learned[1][-10:]) < 0.7 * np.mean(learned[1][:5])
 
 
 def test_a_killed_fit_ends_with_the_same_network(learned, oxford, tmp_path):
     with pytest.raises(Killed):
-        learn(tmp_path, oxford, kill_at=30)
+        learn(tmp_path, oxford, kill_at=28)
     file = tmp_path / "checkpoints" / "last.ckpt"
     _, losses = learn(tmp_path, oxford, resume=file)
     assert losses == learned[1][25:]
