@@ -7,6 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,16 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def miniature(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Miniatures by the names of their data sets, side by side, each drawn once for all tests that only read it."""
+    folder = tmp_path_factory.mktemp("drawn")
+    return cache(lambda name: synthesize(name, folder / name))
+
+
+@pytest.fixture(scope="session")
+def miniature(drawn: Callable[[str], Path]) -> Path:
     """The miniature of CUB: 240 pictures, half of them to train on."""
-    return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")
+    return drawn("cub")
 
 
 @pytest.fixture

@@ -12,15 +12,14 @@ from retrieval_bench.bench.per_query import read_per_query
 from retrieval_bench.bench.results import read_result
 from retrieval_bench.bench.summary import GUESTS
 from retrieval_bench.datasets import dataset_class
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.errors import OptionError
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.evaluate import evaluate_images
 
 
 @pytest.fixture(scope="module")
-def cub(tmp_path_factory):
-    return synthesize("cub", tmp_path_factory.mktemp("data") / "cub")
+def cub(drawn):
+    return drawn("cub")
 
 
 @pytest.fixture

@@ -4,15 +4,14 @@ import pytest
 import torch
 
 from retrieval_bench.cli import main
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.datasets.proposals import read_proposals
 from retrieval_bench.datasets.voc2007 import Voc2007
 from retrieval_bench.methods import RPN
 
 
 @pytest.fixture(scope="module")
-def voc(tmp_path_factory):
-    return synthesize("voc2007", tmp_path_factory.mktemp("data") / "voc2007")
+def voc(drawn):
+    return drawn("voc2007")
 
 
 @pytest.fixture

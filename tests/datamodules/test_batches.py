@@ -4,7 +4,6 @@ import torch
 
 from retrieval_bench.datamodules import CubDataModule
 from retrieval_bench.datasets.cars196 import Cars196
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.nn.preprocessing import Preprocessing, normalize
 
 
@@ -208,8 +207,8 @@ def test_statistics_are_learned_from_the_training_pictures_as_they_are_evaluated
     assert data.reference_name == f"the {len(seen)} training pictures of colours"
 
 
-def test_statistics_may_be_learned_from_another_data_set(tmp_path):
-    cub, cars = (synthesize(name, tmp_path / name) for name in ("cub", "cars196"))
+def test_statistics_may_be_learned_from_another_data_set(drawn):
+    cub, cars = drawn("cub"), drawn("cars196")
     data = CubDataModule(cub, num_workers=0, reference="cars196")
     data.preprocessing = Preprocessing((32, 32))
     batches = list(data.reference_dataloader())

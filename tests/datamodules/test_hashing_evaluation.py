@@ -1,5 +1,6 @@
 """Under the hashing protocol pictures are trained on and searched: searched they look as in evaluation."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,15 @@ import torch
 from retrieval_bench.datamodules import CubDataModule, RetrievalDataModule, StanfordDogsDataModule
 from retrieval_bench.datamodules.transforms import evaluation_picture
 from retrieval_bench.datasets.images import load_image
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.nn.preprocessing import Preprocessing
 
 RECIPE = Preprocessing(resize=(40, 40), crop=28)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    top = tmp_path_factory.mktemp("hashing")
-    for name in ("cub", "stanford_dogs"):
-        synthesize(name, top / name)
-    return top
+def folder(drawn: Callable[[str], Path]) -> Path:
+    (folder,) = {drawn(name).parent for name in ("cub", "stanford_dogs")}
+    return folder
 
 
 @pytest.fixture(params=["cub", "stanford_dogs", "stanford_dogs, cached"])

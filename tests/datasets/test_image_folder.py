@@ -92,8 +92,8 @@ def test_a_val_without_pictures_is_named(folder):
         ImageNet(folder).table  # noqa: B018
 
 
-def test_the_miniature_is_read_and_holds_out_other_pictures(tmp_path):
-    dataset = dataset_class("imagenet")(synthesize("imagenet", tmp_path / "imagenet"))
+def test_the_miniature_is_read_and_holds_out_other_pictures(drawn, tmp_path):
+    dataset = dataset_class("imagenet")(drawn("imagenet"))
     assert dataset.table.counts() == {
         "train": {"images": 200, "classes": 20},
         "query": {"images": 80, "classes": 20},

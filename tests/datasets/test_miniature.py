@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -24,11 +25,9 @@ CLOSED_SET = ("stanford_dogs",)  # the classes searched are those trained on
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    top = tmp_path_factory.mktemp("miniatures")
-    for name in NAMES:
-        synthesize(name, top / name)
-    return top
+def folder(drawn: Callable[[str], Path]) -> Path:
+    (folder,) = {drawn(name).parent for name in NAMES}
+    return folder
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import logging
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,9 @@ PICTURES, STREETS, QUERIES, DISTRACTORS = 5 * 14, 24, 25, 30
 
 
 @pytest.fixture(scope="module")
-def miniatures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    top = tmp_path_factory.mktemp("landmarks")
-    for name in (*KEYS, "flickr100k"):
-        synthesize(name, top / name)
-    return top
+def miniatures(drawn: Callable[[str], Path]) -> Path:
+    (folder,) = {drawn(name).parent for name in (*KEYS, "flickr100k")}
+    return folder
 
 
 def read(name: str, place: Path, protocol: str | None = None) -> LandmarkDataset:

@@ -1,6 +1,7 @@
 """A subset has exactly the classes and images asked for, in the data set's own format."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,8 @@ CLOSED_SET = ("stanford_dogs",)  # the classes searched are those trained on
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, RetrievalDataset]:
-    top = tmp_path_factory.mktemp("whole")
-    return {name: dataset_class(name)(synthesize(name, top / name)) for name in NAMES}
+def whole(drawn: Callable[[str], Path]) -> dict[str, RetrievalDataset]:
+    return {name: dataset_class(name)(drawn(name)) for name in NAMES}
 
 
 def texts(folder: Path) -> dict[str, bytes]:

@@ -19,8 +19,8 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "ha">]><annotation>&x;</annotation>'
 
 
 @pytest.fixture(scope="module")
-def miniature(tmp_path_factory) -> Path:
-    return synthesize("voc2007", tmp_path_factory.mktemp("data") / "voc2007")
+def miniature(drawn) -> Path:
+    return drawn("voc2007")
 
 
 def annotation(folder: Path, *objects: tuple[int, ...]) -> Path:

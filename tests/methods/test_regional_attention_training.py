@@ -10,7 +10,6 @@ from pytorch_lightning import Trainer, seed_everything
 from trainers import BARE
 
 from retrieval_bench.datamodules import ImageNetDataModule
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.methods import RegionalAttention, RegionalAttentionTraining
 from retrieval_bench.nn.regions import max_regions
 from retrieval_bench.retrieval.descriptors import Descriptors
@@ -27,8 +26,8 @@ def method(**options) -> RegionalAttentionTraining:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory) -> Path:
-    return synthesize("imagenet", tmp_path_factory.mktemp("data") / "imagenet")
+def pictures(drawn) -> Path:
+    return drawn("imagenet")
 
 
 def trainer(folder: Path, **options) -> Trainer:

@@ -10,7 +10,6 @@ from pytorch_lightning import Trainer, seed_everything
 from torch.nn.functional import cross_entropy
 
 from retrieval_bench.datamodules import CubDataModule, Oxford5kDataModule
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.errors import OptionError
 from retrieval_bench.losses.quantization import discriminability
 from retrieval_bench.methods import UDQ
@@ -39,7 +38,7 @@ def small(**options: object) -> UDQ:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[UDQ, list[int], Trainer]:
+def trained(miniature, tmp_path_factory) -> tuple[UDQ, list[int], Trainer]:
     """Two rounds on a miniature, the epochs at which codebooks were made, and its trainer."""
     folder = tmp_path_factory.mktemp("udq")
     seed_everything(0, verbose=False)
@@ -64,7 +63,7 @@ def trained(tmp_path_factory) -> tuple[UDQ, list[int], Trainer]:
         enable_checkpointing=False,
         log_every_n_steps=1,
     )
-    trainer.fit(method, datamodule=CubDataModule(synthesize("cub", folder / "cub"), num_workers=0))
+    trainer.fit(method, datamodule=CubDataModule(miniature, num_workers=0))
     return method, epochs, trainer
 
 
@@ -261,8 +260,8 @@ def test_a_query_is_its_window_in_the_map_of_the_whole_picture():
     assert boxed.boxes[0].tolist() == [16, 16, 48, 48]
 
 
-def test_landmarks_are_learned_without_queries_and_boxes_return_to_the_original(tmp_path):
-    data = Oxford5kDataModule(root=synthesize("oxford5k", tmp_path / "oxford5k"), protocol="crop-x", num_workers=0)
+def test_landmarks_are_learned_without_queries_and_boxes_return_to_the_original(drawn):
+    data = Oxford5kDataModule(root=drawn("oxford5k"), protocol="crop-x", num_workers=0)
     data.preprocessing = small().preprocessing
     assert data.database_rows.tolist() == data.table.rows("gallery").tolist()
     batch = next(iter(data.picture_dataloader(data.table.rows("query")[:1])))

@@ -8,7 +8,6 @@ from trainers import QUIET, Killed
 
 from retrieval_bench.bench.results import read_result
 from retrieval_bench.datamodules import ImageNetDataModule
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.methods import RegionalAttentionTraining
 from retrieval_bench.training.trainer import BenchmarkTrainer
 
@@ -24,8 +23,8 @@ class KillIn(Callback):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    return synthesize("imagenet", tmp_path_factory.mktemp("data") / "imagenet")
+def pictures(drawn):
+    return drawn("imagenet")
 
 
 def benchmark(folder, pictures, callbacks=(), **options) -> int:

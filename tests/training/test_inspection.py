@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 
 from retrieval_bench.cli import main
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.methods import RMAC, ClusterMAC
 from retrieval_bench.retrieval.descriptors import Descriptors, save_sides
 from retrieval_bench.training.inspection import landmarks, ranked, region_precisions
@@ -16,8 +15,8 @@ SMALL = {"backbone": "resnet18", "weights": "none", "tap": "stride16", "max_side
 
 
 @pytest.fixture(scope="module")
-def oxford(tmp_path_factory):
-    return synthesize("oxford5k", tmp_path_factory.mktemp("data") / "oxford5k")
+def oxford(drawn):
+    return drawn("oxford5k")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from retrieval_bench.cli import main
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.methods import RPN
 from retrieval_bench.training.checkpoints import CheckpointError, load_method, load_network
 
@@ -21,8 +20,8 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return synthesize("voc2007", tmp_path_factory.mktemp("data") / "voc2007")
+def root(drawn) -> Path:
+    return drawn("voc2007")
 
 
 def words(root: Path) -> list[str]:

@@ -17,7 +17,6 @@ from trainers import BARE
 from retrieval_bench import methods
 from retrieval_bench.datamodules import CubDataModule, Oxford5kDataModule, Voc2007DataModule
 from retrieval_bench.datasets import dataset_class
-from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.datasets.subset import cut_subset
 from retrieval_bench.methods.base import TrainedNetwork
 
@@ -135,12 +134,12 @@ def learn_all(roots: dict[str, Path], folder: Path, devices: int) -> dict[str, d
 
 
 @pytest.fixture(scope="module")
-def seen(miniature, tmp_path_factory) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def seen(drawn, tmp_path_factory) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What one process learned, and what each of two did."""
     folder = tmp_path_factory.mktemp("learning")
     roots = {
-        "cub": cut_subset(dataset_class("cub")(miniature), folder / "cub", classes=10, images_per_class=5),
-        **{name: synthesize(name, folder / name) for name in ("voc2007", "oxford5k")},
+        "cub": cut_subset(dataset_class("cub")(drawn("cub")), folder / "cub", classes=10, images_per_class=5),
+        **{name: drawn(name) for name in ("voc2007", "oxford5k")},
     }
     alone = learn_all(roots, folder, 1)
     first, second = run_in_two_processes(learn_all, roots, folder, 2, meeting_point=folder / "store", timeout=200)
