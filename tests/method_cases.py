@@ -1,14 +1,20 @@
 """A small instance of every method, for the tests that all of them must pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from retrieval_bench import methods
 from retrieval_bench.methods import RetrievalMethod
 
 # Maps of 6 by 6 cells.
 SMALL_TRUNK = {"backbone": "resnet18", "weights": "none", "tap": "stride16", "max_side": 96}
+
+# Whose long runs, killed or in two processes, are always tested: one is trained, one fitted, one both, and one draws
+# from all generators. Those of the others are for `make test-slow`.
+ALWAYS = {"ABIR", "RMAC", "UDQ", "restless"}
 
 # One entry a method; a method without one fails the contract test.
 CASES: dict[str, Callable[[], RetrievalMethod]] = {
@@ -44,6 +50,11 @@ CASES: dict[str, Callable[[], RetrievalMethod]] = {
         train_backbone=False,
     ),
 }
+
+
+def others_slow(names: Iterable[str]) -> list[ParameterSet]:
+    """Names as parameters; all that are not in ``ALWAYS`` are marked slow."""
+    return [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.slow) for name in sorted(names)]
 
 
 def coded_regions(method: RetrievalMethod) -> dict[str, torch.Tensor]:

@@ -31,7 +31,9 @@ def variants() -> list[str]:
     return sorted(str(p.relative_to(BENCHMARKS)) for p in (BENCHMARKS / "methods" / "abir").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("variant", ["methods/abir.yaml", *variants()])
+@pytest.mark.parametrize(
+    "variant", ["methods/abir.yaml", *(pytest.param(name, marks=pytest.mark.slow) for name in variants())]
+)
 def test_every_shipped_abir_config_trains_and_scores(variant, miniature, run_folder):
     folder = run_folder()
     files = ["methods/abir.yaml"] if variant == "methods/abir.yaml" else ["methods/abir.yaml", variant]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_cases import CASES
+from method_cases import CASES, others_slow
 from pytorch_lightning import Trainer, seed_everything
 from trainers import QUIET
 
@@ -32,7 +32,7 @@ def evaluate(name: str, data: Path, devices: int, folder: Path) -> tuple[dict, d
     return method.evaluation.metrics, method.evaluation.per_query, method.descriptors
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("name", others_slow(CASES))
 def test_two_processes_score_as_one(name, awkward, tmp_path, two_processes):
     (alone,) = [evaluate(name, awkward, 1, tmp_path)]
     first, second = two_processes(evaluate, name, awkward, 2, tmp_path)
@@ -54,7 +54,7 @@ def train(name: str, data: Path, folder: Path) -> float:
     return sum(float(value.double().nan_to_num().sum()) for value in method.state_dict().values())
 
 
-@pytest.mark.parametrize("name", sorted(CASES))
+@pytest.mark.parametrize("name", others_slow(CASES))
 def test_two_processes_train_one_network_and_write_one_result(name, awkward, run_folder, two_processes):
     folder = run_folder(compare_untrained=True)
     sums = two_processes(train, name, awkward, folder)
