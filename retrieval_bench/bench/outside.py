@@ -47,7 +47,7 @@ def read_outside(
     if not path.is_file():
         raise BenchError(f"{path}: there is no such file of descriptors")
     pictures = _Pictures(dataset)
-    sides = _read_predicted(path, metric, names)
+    sides = _read_predicted(path, dataset.protocol.label, metric, names)
     if sides is not None:
         rows = torch.unique(torch.cat([side.image for side in sides])).tolist()
         if strange := [f"row {row}" for row in rows if not 0 <= row < len(dataset.table)]:
@@ -125,7 +125,7 @@ class _Pictures:
 
 
 def _read_predicted(
-    path: Path, metric: OutsideMetric | None, names: Path | None
+    path: Path, label: str, metric: OutsideMetric | None, names: Path | None
 ) -> tuple[Descriptors, Descriptors] | None:
     """What ``predict`` wrote, None if the file is another."""
     if path.suffix != ".npz":
@@ -133,11 +133,17 @@ def _read_predicted(
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = set(file.files)
-        if not ({"data", "image", "metric"} <= arrays or {"query_data", "gallery_data"} & arrays):
-            return None
+            if not ({"data", "image", "metric"} <= arrays or {"query_data", "gallery_data"} & arrays):
+                return None
+            made_for = str(file["made_for"]) if "made_for" in arrays else label
         sides = load_sides(path)
     except BROKEN_ARRAYS as error:
         raise BenchError(f"{path}: this is no file of descriptors ({error})") from error
+    if made_for != label:
+        raise BenchError(
+            f"{path}: `predict` wrote this for {made_for} (data set, protocol and its fingerprint), not for {label}: "
+            "evaluate it under the same protocol and with the same pictures"
+        )
     made = sides[1].metric
     if names is not None or metric not in (None, made):
         option = "--names" if names is not None else f"--metric {metric}"

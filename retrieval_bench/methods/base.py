@@ -170,7 +170,7 @@ class RetrievalMethod(TrainedNetwork, ABC):
         if not self.trainer.is_global_zero:
             return
         path = Path(self.trainer.default_root_dir) / "descriptors.npz"
-        save_sides(*self.searchable(Descriptors.merge(shards), data), path)
+        save_sides(*self.searchable(Descriptors.merge(shards), data), path, made_for=data.protocol.label)
         rank_zero_info(f"wrote the descriptors of {len(data.evaluation_rows)} pictures to {path}")
         if getattr(self.trainer, "postprocessing", ()):
             rank_zero_warn(f"--trainer.postprocessing was not applied: {path} is what its steps start from")

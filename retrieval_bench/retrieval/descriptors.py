@@ -157,18 +157,19 @@ class Descriptors:
         return cls(metric=metric, **{name: torch.from_numpy(x) for name, x in found.items()})
 
 
-def save_sides(query: Descriptors, gallery: Descriptors, path: Path) -> None:
+def save_sides(query: Descriptors, gallery: Descriptors, path: Path, made_for: str = "") -> None:
     """Write what asks and what is searched to one ``.npz`` file; as ``save`` does where both are the same object.
 
     Args:
         query: Its arrays are called ``query_data``, ``query_image`` and so on.
         gallery: Its arrays begin with ``gallery_``.
         path: The file.
+        made_for: The label of the protocol that they were made for; in the file, too.
     """
-    if query is gallery:
-        gallery.save(path)
-    else:
-        _write(path, {**query._arrays(_PREFIXES[0]), **gallery._arrays(_PREFIXES[1])})
+    query_prefix, gallery_prefix = _PREFIXES
+    arrays = {} if query is gallery else query._arrays(query_prefix)
+    arrays |= gallery._arrays("" if query is gallery else gallery_prefix)
+    _write(path, {**arrays, **({"made_for": np.array(made_for)} if made_for else {})})
 
 
 def load_sides(path: Path) -> tuple[Descriptors, Descriptors]:

@@ -43,6 +43,11 @@ class Protocol:
         del facts["metrics"], facts["main_metric"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
+    @property
+    def label(self) -> str:
+        """Data set, name and fingerprint: what a file that was made under this protocol says of itself."""
+        return f"{self.dataset} {self.name} {self.fingerprint}"
+
 
 def hashing_protocol(dataset: str) -> Protocol:
     """The protocol of hashing on a data set with an official split (common practice since Feature Pyramid Hashing).

@@ -120,6 +120,15 @@ def test_what_predict_wrote_needs_no_names(labelled, tmp_path):
         read_outside(tmp_path / "descriptors.npz", labelled)
 
 
+def test_what_predict_wrote_is_scored_under_the_protocol_it_was_written_for(labelled, tmp_path):
+    file, mine = tmp_path / "descriptors.npz", Descriptors(torch.arange(10.0).reshape(5, 2), torch.arange(5))
+    save_sides(mine, mine, file, made_for=labelled.protocol.label)
+    assert torch.equal(read_whole(file, labelled).data, mine.data)
+    save_sides(mine, mine, file, made_for="oxford5k crop-x 0123456789ab")
+    with pytest.raises(BenchError, match=r"wrote this for oxford5k crop-x 0123456789ab .*, not for \w+ [\w-]+ \w{12}:"):
+        read_outside(file, labelled)
+
+
 def test_both_sides_that_predict_wrote_are_checked_each_for_its_own_pictures(tmp_path):
     file, data = tmp_path / "descriptors.npz", landmarks("activations")
     tables = Descriptors(torch.arange(4.0)[None], torch.tensor([2]), "adc")
