@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from retrieval_bench.datasets.miniature import synthesize
 from retrieval_bench.training.memory import keep_freed_memory
 
 keep_freed_memory()
+# Autograd decides at its first use whether it may be forked afterwards, which run_in_two_processes does; exporting a
+# network makes it decide against.
+torch.ones(1, requires_grad=True).backward()
 
 
 @pytest.fixture(scope="session")
