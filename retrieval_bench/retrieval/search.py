@@ -154,7 +154,8 @@ def _tile(comparison: Comparison) -> int:
 
 
 def _images(descriptors: Descriptors) -> IntArray:
-    image, first = np.unique(descriptors.image.cpu().numpy(), return_index=True)
+    runs = torch.unique_consecutive(descriptors.image.cpu())  # of the rows that an image has, few are left to be sorted
+    image, first = np.unique(runs.numpy(), return_index=True)
     return np.asarray(image[np.argsort(first)], np.int64)
 
 
