@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningDataModule, Trainer, seed_everything
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.loggers import CSVLogger, Logger
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
@@ -22,6 +23,7 @@ from retrieval_bench.retrieval.postprocessing import PostProcessing
 from retrieval_bench.training.checkpoints import LAST
 from retrieval_bench.training.first_phase import SharedFirstPhase, first_phase_file
 from retrieval_bench.training.identity import RunIdentity
+from retrieval_bench.training.progress_bar import EpochBar
 from retrieval_bench.training.ranked import first_images
 from retrieval_bench.training.result import make_result
 from retrieval_bench.training.resume import AtomicCheckpointIO, BestOnTest, LastCheckpoint, RandomState, TrainingTime
@@ -67,6 +69,9 @@ class BenchmarkTrainer(Trainer):
         kwargs["callbacks"] = [*_as_list(kwargs.get("callbacks")), RandomState(), TrainingTime(), BestOnTest()]
         if kwargs.get("enable_checkpointing") is not False:
             kwargs["callbacks"].append(LastCheckpoint(self.run_dir))
+        given = any(isinstance(callback, ProgressBar) for callback in kwargs["callbacks"])
+        if kwargs.get("enable_progress_bar") is not False and not given:
+            kwargs["callbacks"].append(EpochBar())
         super().__init__(*args, **kwargs)
 
     def callback(self, kind: type[Callback]) -> Any:
