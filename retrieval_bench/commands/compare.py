@@ -14,7 +14,7 @@ def add(commands: Subparsers) -> None:
         commands,
         "compare",
         help="say whether one setting is better than another, or the difference is noise",
-        description="Compare two settings, or two runs, query by query: the difference of their means with its 95%% "
+        description="Compare two settings, or two runs, query by query: the difference of their means with its 95 % "
         "interval, a permutation test, and the queries that one of them wins. A setting counts with all its seeds.",
         example="retrieval-bench compare cub_hash_part/cub/adaptive_triplet-adaptive_64 "
         "cub_hash_part/cub/adaptive_triplet-triplet_64 --metric map",
