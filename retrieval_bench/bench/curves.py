@@ -1,5 +1,6 @@
 """Results as curves: a metric against an option, a cost or epochs, one curve for what differs otherwise."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from retrieval_bench.bench.suite import find_suite, known_suites
 from retrieval_bench.bench.summary import Spread, boards
 from retrieval_bench.bench.sweeps import find_sweep
 from retrieval_bench.bench.words import count, metric_label
+from retrieval_bench.retrieval.protocol import Protocol
 
 EPOCH = "epoch"
 _EVALUATED = ("curve", "val", "test")
@@ -174,12 +176,23 @@ def _chart(
 
 
 def _names(groups: Sequence[Sequence[Setting]], facts: Facts) -> list[CurveName]:
-    panels = [heading(group[0].protocol, facts(group[0].protocol.dataset)) for group in groups]
+    panels = _panels([group[0].protocol for group in groups], facts)
     short: dict[int, str] = {}
     for panel in set(panels):
         inside = [i for i, other in enumerate(panels) if other == panel]
         short |= zip(inside, curve_names([groups[i] for i in inside]), strict=True)
     return [CurveName(name, short[i], panels[i]) for i, name in enumerate(curve_names(groups))]
+
+
+def _panels(protocols: Sequence[Protocol], facts: Facts) -> list[str]:
+    """Headings, with the edition where one would stand for several ways of measuring."""
+    headings = [heading(protocol, facts(protocol.dataset)) for protocol in protocols]
+    ways = {(title, protocol.fingerprint) for title, protocol in zip(headings, protocols, strict=True)}
+    several = {title for title, times in Counter(title for title, _ in ways).items() if times > 1}
+    return [
+        f"{title}, {protocol.edition}" if title in several else title
+        for title, protocol in zip(headings, protocols, strict=True)
+    ]
 
 
 def _point(x: Any, alike: Sequence[Setting], metric: str, papers: Mapping[str, Paper], facts: Facts) -> CurvePoint:

@@ -262,6 +262,15 @@ def test_what_was_measured_in_another_way_has_a_panel_of_its_own_and_the_same_sh
     ]
 
 
+def test_two_parts_of_a_data_set_never_share_a_panel(result, facts):
+    whole = [result(f"c{b}", 0.5, bits=b) for b in (16, 64)]
+    part = [replace(one, protocol=replace(one.protocol, edition="partial-0a")) for one in whole]
+    other = [replace(one, protocol=replace(one.protocol, edition="partial-1b")) for one in whole]
+    chart = against_option(_settings(*whole, *part, *other), "recall_at_1", "bits", papers={}, facts=facts)
+    title = "Birds, zero-shot"
+    assert sorted(chart.panels) == [title, f"{title}, a part of it, partial-0a", f"{title}, a part of it, partial-1b"]
+
+
 def test_a_curve_is_called_as_most_of_its_settings_are(result, facts):
     results = [result(f"vgg_rounds{i}", 0.5, rounds=i) for i in (0, 1, 3)] + [result("lambda_1e2", 0.5, rounds=2)]
     (curve,) = against_option(_settings(*results), "recall_at_1", "rounds", papers={}, facts=facts).curves
