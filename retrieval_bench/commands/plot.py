@@ -46,7 +46,7 @@ def add(commands: Subparsers) -> None:
 
 
 def handle(options: argparse.Namespace) -> int:
-    """Draw the chart, write its points where asked to, and name what is left out."""
+    """Draw the chart, write its points where asked to, and say what it does not show."""
     from retrieval_bench.bench.chart import chart_csv
     from retrieval_bench.bench.curves import read_chart
     from retrieval_bench.pictures.curves import CHART_FORMATS, draw_panels, save_chart
@@ -68,6 +68,8 @@ def handle(options: argparse.Namespace) -> int:
     if options.csv is not None:
         write_whole(options.csv, chart_csv(chart))
         print(f"wrote {options.csv}")
+    if len(chart.values) == 1:
+        print(f"{chart.against} is {chart.values[0]} wherever it is known: nothing varies with it")
     for reason in chart.left_out:
         print(f"left out {reason}")
     return 0

@@ -207,6 +207,13 @@ def test_the_command_writes_a_plot_and_its_points(results, capsys):
     assert points.read_text().splitlines()[1:] == ["a,map,bits,16,25,,1,", "a,map,bits,64,50,,1,"]
 
 
+def test_that_nothing_varies_with_an_option_is_said(results, capsys):
+    next(results.rglob("m-a_64/s0/result.json")).unlink()
+    words = ["plot", "tiny", "--metric", "map", "--against", "bits", "--results", str(results)]
+    assert main([*words, "--output", str(results / "bits.svg")]) == 0
+    assert "bits is 16 wherever it is known: nothing varies with it" in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
