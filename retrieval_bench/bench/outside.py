@@ -138,7 +138,9 @@ def _read_predicted(
             made_for = str(file["made_for"]) if "made_for" in arrays else label
         sides = load_sides(path)
     except BROKEN_ARRAYS as error:
-        raise BenchError(f"{path}: this is no file of descriptors ({error})") from error
+        raise BenchError(
+            f"{path}: this is no file of descriptors ({error}); `evaluate --help` says what is read"
+        ) from error
     if made_for != label:
         raise BenchError(
             f"{path}: `predict` wrote this for {made_for} (data set, protocol and its fingerprint), not for {label}: "
@@ -169,7 +171,9 @@ def _read_named(path: Path, names: Path | None) -> tuple[Tensor, list[str]]:
     except BROKEN_ARRAYS as error:
         if str(error).startswith("Object arrays"):  # what NumPy suggests would run whatever the file says
             raise BenchError(f"{path}: it holds Python objects; save names as texts, with .astype(str)") from error
-        raise BenchError(f"{path}: this is no file of descriptors ({error})") from error
+        raise BenchError(
+            f"{path}: this is no file of descriptors ({error}); `evaluate --help` says what is read"
+        ) from error
     if (listed := names_file(path, names)) is not None:
         named = _read_names(path, listed)
     if data.ndim != 2 or not data.shape[1]:
