@@ -138,9 +138,7 @@ def _read_predicted(
             made_for = str(file["made_for"]) if "made_for" in arrays else label
         sides = load_sides(path)
     except BROKEN_ARRAYS as error:
-        raise BenchError(
-            f"{path}: this is no file of descriptors ({error}); `evaluate --help` says what is read"
-        ) from error
+        raise _no_descriptors(path, error) from error
     if made_for != label:
         raise BenchError(
             f"{path}: `predict` wrote this for {made_for} (data set, protocol and its fingerprint), not for {label}: "
@@ -171,9 +169,7 @@ def _read_named(path: Path, names: Path | None) -> tuple[Tensor, list[str]]:
     except BROKEN_ARRAYS as error:
         if str(error).startswith("Object arrays"):  # what NumPy suggests would run whatever the file says
             raise BenchError(f"{path}: it holds Python objects; save names as texts, with .astype(str)") from error
-        raise BenchError(
-            f"{path}: this is no file of descriptors ({error}); `evaluate --help` says what is read"
-        ) from error
+        raise _no_descriptors(path, error) from error
     if (listed := names_file(path, names)) is not None:
         named = _read_names(path, listed)
     if data.ndim != 2 or not data.shape[1]:
@@ -251,6 +247,10 @@ def _comparable(path: Path, data: Tensor, metric: OutsideMetric | None, names: S
         _refuse(path, length[:, 0] == 0, names, "are zero, which has no cosine")
         data = data.double() / length
     return data.float()
+
+
+def _no_descriptors(path: Path, error: Exception) -> BenchError:
+    return BenchError(f"{path}: this is no file of descriptors ({error}); `evaluate --help` says what is read")
 
 
 def _refuse(path: Path, bad: Tensor, names: Sequence[str], what: str) -> None:

@@ -3,49 +3,21 @@
 import csv
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from curve_cases import settings_of, values_of
 
 from retrieval_bench.bench.chart import chart_csv
 from retrieval_bench.bench.curves import against_epoch, against_option, read_chart
 from retrieval_bench.bench.errors import BenchError
-from retrieval_bench.bench.papers import Paper, PaperColumn, PaperInfo, PaperRow, PaperTable
-from retrieval_bench.bench.results import Cost
 from retrieval_bench.bench.settings import Setting
 from retrieval_bench.bench.summary import GUESTS, boards
-
-
-@pytest.fixture
-def result(make_result):
-    """A result whose config says what its variant does."""
-
-    def make(variant, value, seed=0, *, config_hash=None, **options):
-        model = {"bits": 64, "loss": {"class_path": "Adaptive", "init_args": {"margin": 0.5}}} | options
-        config = {
-            "seed_everything": seed,
-            "trainer": {"run_dir": f"runs/{variant}/s{seed}", "postprocessing": [{"class_path": "QE", "top": 5}]},
-            "model": {"class_path": "ABIR", "init_args": model},
-        }
-        name = config_hash or str(variant)
-        return make_result(variant=variant, seed=seed, metrics=(value, 0.9), config=config, config_hash=name)
-
-    return make
-
-
-def _settings(*results):
-    stored = {Path(f"{i}/result.json"): one for i, one in enumerate(results)}
-    return [Setting.of(board.protocol, row) for board in boards(stored) for row in board.rows]
-
-
-def _values(curve):
-    return [(p.x, p.value and round(p.value.mean, 6)) for p in curve.points]
 
 
 def test_a_point_is_the_mean_and_sample_deviation_over_seeds_in_percent(result, facts):
     # Mean of 70, 73, 79 is 74; deviations -4, -1, 5; their squares sum to 42; halved, 21.
     results = [result("a_16", v, seed, bits=16) for seed, v in enumerate((0.70, 0.73, 0.79))]
-    chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
+    chart = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts)
     ((point,),) = [curve.points for curve in chart.curves]
     assert (point.x, point.seeds) == (16, 3)
     assert point.value.mean == pytest.approx(74)
@@ -62,8 +34,8 @@ def test_settings_that_share_all_but_the_option_are_one_curve(result, facts):
         result("triplet_16", 0.3, bits=16, loss=fixed),
         result("triplet_64", 0.4, bits=64, loss=fixed),
     ]
-    chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
-    assert {curve.name.whole: _values(curve) for curve in chart.curves} == {
+    chart = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts)
+    assert {curve.name.whole: values_of(curve) for curve in chart.curves} == {
         "adaptive": [(16, 50), (64, 60)],
         "triplet": [(16, 30), (64, 40)],
     }
@@ -72,35 +44,35 @@ def test_settings_that_share_all_but_the_option_are_one_curve(result, facts):
 
 def test_the_methods_own_config_is_a_point_of_its_sweep(result, facts):
     results = [result("c16", 0.3, bits=16), result("c32", 0.4, bits=32), result(None, 0.5)]
-    (curve,) = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
-    assert (curve.name.whole, _values(curve)) == ("abir", [(16, 30), (32, 40), (64, 50)])
+    (curve,) = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
+    assert (curve.name.whole, values_of(curve)) == ("abir", [(16, 30), (32, 40), (64, 50)])
 
 
 def test_what_is_in_no_sweep_is_left_out_and_named(result, facts):
     results = [result("c16", 0.3, bits=16), result(None, 0.5), result("unit", 0.4, distance="unit")]
-    chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
+    chart = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts)
     assert [curve.name.whole for curve in chart.curves] == ["c16"]
     assert chart.left_out == ("cub/abir-unit: no other setting differs from it in bits alone",)
 
 
 def test_a_setting_that_lacks_a_seed_is_no_point(result, facts):
     results = [result("c16", 0.3, 0, bits=16), result("c16", 0.3, 1, bits=16), result(None, 0.5, 0)]
-    chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
-    assert [_values(curve) for curve in chart.curves] == [[(16, 30)]]
+    chart = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts)
+    assert [values_of(curve) for curve in chart.curves] == [[(16, 30)]]
     assert chart.left_out == ("cub/abir: 1 of 2 seeds; missing: 1 (seed 0: R@1 50.0)",)
 
 
 def test_one_configuration_under_two_names_is_one_point(result, facts):
     results = [result("c64", 0.5, 0), result("c64", 0.5, 1), result(None, 0.5, 0), result("c16", 0.3, 0, bits=16)]
     results.append(result("c16", 0.3, 1, bits=16))
-    (curve,) = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
-    assert _values(curve) == [(16, 30), (64, 50)]
+    (curve,) = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
+    assert values_of(curve) == [(16, 30), (64, 50)]
 
 
 def test_an_option_that_earlier_code_did_not_have_is_as_good_as_null(result, facts):
     results = [result("c_16", 0.3, bits=16), result("c_64", 0.5, dropout=None)]
-    (curve,) = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
-    assert _values(curve) == [(16, 30), (64, 50)]
+    (curve,) = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
+    assert values_of(curve) == [(16, 30), (64, 50)]
 
 
 def test_curves_of_one_name_say_in_what_they_differ(result, facts):
@@ -113,7 +85,7 @@ def test_curves_of_one_name_say_in_what_they_differ(result, facts):
     results += [result(f"b_{bits}", 0.4, bits=bits, dim=dim) for bits, dim in ((8, 4), (128, 4))]
     names = [
         curve.name.whole
-        for curve in against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
+        for curve in against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts).curves
     ]
     assert sorted(names) == ["a", "a_wide", "b, dim 3", "b, dim 4"]
 
@@ -121,7 +93,7 @@ def test_curves_of_one_name_say_in_what_they_differ(result, facts):
 def test_data_sets_and_protocols_are_never_averaged(make_result, protocol, facts):
     official = protocol("cub", name="official")
     results = [make_result(), make_result(dataset="sop"), make_result(protocol=official, variant="x")]
-    chart = against_option(_settings(*results), "recall_at_1", "max_steps", papers={}, facts=facts)
+    chart = against_option(settings_of(*results), "recall_at_1", "max_steps", papers={}, facts=facts)
     assert sorted(curve.name.whole for curve in chart.curves) == [
         "abir, cub, zero-shot",
         "abir, sop, zero-shot",
@@ -147,105 +119,17 @@ def test_data_sets_and_protocols_are_never_averaged(make_result, protocol, facts
 )
 def test_numbers_that_lie_evenly_by_their_ratios_are_on_a_logarithmic_axis(result, facts, values, logarithmic):
     results = [result(f"c{i}", 0.5, weight=value) for i, value in enumerate(values)]
-    chart = against_option(_settings(*results), "recall_at_1", "weight", papers={}, facts=facts)
+    chart = against_option(settings_of(*results), "recall_at_1", "weight", papers={}, facts=facts)
     assert chart.logarithmic is logarithmic
 
 
 def test_an_option_that_is_no_number_is_a_choice(result, facts):
     values = ("data/boxes/cub-a0.4.jsonl", None, "data/boxes/cub-a0.2.jsonl")
     results = [result(f"s_{i}", 0.5, saliency=value) for i, value in enumerate(values)]
-    chart = against_option(_settings(*results), "recall_at_1", "saliency", papers={}, facts=facts)
+    chart = against_option(settings_of(*results), "recall_at_1", "saliency", papers={}, facts=facts)
     assert (chart.numeric, chart.logarithmic) == (False, False)
     assert chart.choices == ["none", "cub-a0.2", "cub-a0.4"]
     assert [chart.place(x) for x in chart.values] == [0, 1, 2]
-
-
-def test_a_setting_without_the_option_is_a_level_beside_the_curve_it_differs_from_least(result, facts):
-    results = [
-        result(f"{trunk}_rounds{i}", value + i / 10, rounds=i, trunk=trunk)
-        for trunk, value in (("vgg", 0.3), ("res", 0.5))
-        for i in (0, 1)
-    ]
-    results.append(result("vgg_shelf", 0.2, trunk="vgg", quantize=False))
-    results.append(result("res_shelf_opq", 0.4, trunk="res", rounds=None))
-    results.append(result("other_shelf", 0.1, trunk="other"))
-    chart = against_option(_settings(*results), "recall_at_1", "rounds", papers={}, facts=facts)
-    assert [curve.name.whole for curve in chart.curves] == ["res", "vgg"]
-    assert {level.name.whole: (level.point.value.mean, level.beside) for level in chart.levels} == {
-        "res_shelf_opq": (40, "res"),
-        "vgg_shelf": (20, "vgg"),
-        "other_shelf": (10, None),  # in its trunk it differs from either
-    }
-    assert (chart.numeric, chart.values, chart.left_out) == (True, [0, 1], ())
-
-
-def test_a_level_needs_a_curve_of_its_method_and_protocol(result, facts, protocol):
-    results = [result("r0", 0.5, rounds=0), result("r1", 0.6, rounds=1)]
-    guest = replace(result("shelf", 0.4), run=replace(results[0].run, method="mac", variant=None))
-    official = replace(result("shelf", 0.4), protocol=protocol("cub", name="official"))
-    chart = against_option(_settings(*results, guest, official), "recall_at_1", "rounds", papers={}, facts=facts)
-    assert chart.levels == ()
-    assert set(chart.left_out) == {
-        "cub/mac: it has no option model.init_args.rounds",
-        "cub/abir-shelf: it has no option model.init_args.rounds",
-    }
-    (single,) = against_option(_settings(results[0], official), "recall_at_1", "rounds", papers={}, facts=facts).curves
-    assert _values(single) == [(0, 50)]
-
-
-def test_a_level_that_lacks_a_seed_is_left_out(result, facts):
-    results = [result(f"r{i}", 0.5, seed, rounds=i) for i in (0, 1) for seed in (0, 1)] + [result("shelf", 0.4)]
-    chart = against_option(_settings(*results), "recall_at_1", "rounds", papers={}, facts=facts)
-    assert chart.levels == ()
-    assert chart.left_out == ("cub/abir-shelf: 1 of 2 seeds; missing: 1 (seed 0: R@1 40.0)",)
-
-
-def test_a_level_without_a_drawn_curve_is_left_out(result, facts):
-    swept = [result(f"r{i}", 0.5, i, rounds=i) for i in (0, 1)]  # each lacks the other's seed
-    settings = _settings(*swept, *(result("shelf", 0.4, seed) for seed in (0, 1)))
-    with pytest.raises(BenchError, match=r"there is nothing to draw: .*; shelf: no curve stands beside it"):
-        against_option(settings, "recall_at_1", "rounds", papers={}, facts=facts)
-
-
-def test_one_configuration_under_two_names_is_one_level_with_its_papers_number(result, facts, papers):
-    results = [result("r0", 0.5, rounds=0), result("r1", 0.6, rounds=1), result("shelf", 0.4), result("a_16", 0.3)]
-    (level,) = against_option(_settings(*results), "recall_at_1", "rounds", papers=papers, facts=facts).levels
-    assert (level.name.whole, level.point.value.mean, level.point.paper) == ("abir", 40, pytest.approx(68.2))
-
-
-def _coded(result, value, subspaces, codewords, **options):
-    bits = subspaces * (codewords - 1).bit_length()
-    made = result(f"m{subspaces}_k{codewords}", value, subspaces=subspaces, codewords=codewords, **options)
-    return replace(made, cost=Cost(bytes_per_image=25 * bits))
-
-
-def test_against_a_cost_a_curve_is_along_the_option_that_makes_the_fewest_curves(result, facts):
-    results = [_coded(result, k / 1000 + m / 100, m, k) for m in (2, 8) for k in (64, 128, 512)]
-    results.append(replace(result("plain", 0.9), cost=Cost()))
-    chart = against_option(_settings(*results), "recall_at_1", "bytes_per_image", papers={}, facts=facts)
-    assert {curve.name.whole: _values(curve) for curve in chart.curves} == {
-        "m8": [(1200, 14.4), (1400, 20.8), (1800, 59.2)],
-        "m2": [(300, 8.4), (350, 14.8), (450, 53.2)],
-    }
-    assert chart.against == "bytes_per_image"
-    assert chart.left_out == ("cub/abir-plain: its bytes_per_image was not measured",)
-
-
-def test_two_configurations_of_one_cost_are_two_points(result, facts):
-    results = [_coded(result, k / 1000, 2, k) for k in (60, 64, 128)]  # 60 codewords take the bits of 64
-    (curve,) = against_option(_settings(*results), "recall_at_1", "bytes_per_image", papers={}, facts=facts).curves
-    assert _values(curve) == [(300, 6.4), (300, 6), (350, 12.8)]  # the better one first
-
-
-def test_a_cost_that_follows_from_no_single_option_is_a_point_for_each_setting(result, facts):
-    results = [_coded(result, 0.5, 2, 64), _coded(result, 0.6, 4, 128)]
-    chart = against_option(_settings(*results), "recall_at_1", "bytes_per_image", papers={}, facts=facts)
-    assert {curve.name.whole: _values(curve) for curve in chart.curves} == {
-        "m2_k64": [(300, 50)],
-        "m4_k128": [(700, 60)],
-    }
-    with pytest.raises(BenchError, match="no setting has gmac_per_image of all its seeds: cub/abir-m2_k64"):
-        against_option(_settings(results[0]), "recall_at_1", "gmac_per_image", papers={}, facts=facts)
 
 
 def test_what_was_measured_in_another_way_has_a_panel_of_its_own_and_the_same_short_name(result, facts):
@@ -254,7 +138,7 @@ def test_what_was_measured_in_another_way_has_a_panel_of_its_own_and_the_same_sh
         replace(one, run=replace(one.run, dataset="sop"), protocol=replace(one.protocol, dataset="sop"))
         for one in results
     ]
-    chart = against_option(_settings(*results), "recall_at_1", "bits", papers={}, facts=facts)
+    chart = against_option(settings_of(*results), "recall_at_1", "bits", papers={}, facts=facts)
     assert chart.panels == ["Birds, zero-shot", "Products, zero-shot"]
     assert [(curve.name.short, curve.name.whole) for curve in chart.curves] == [
         ("abir", "abir, cub"),
@@ -266,20 +150,20 @@ def test_two_parts_of_a_data_set_never_share_a_panel(result, facts):
     whole = [result(f"c{b}", 0.5, bits=b) for b in (16, 64)]
     part = [replace(one, protocol=replace(one.protocol, edition="partial-0a")) for one in whole]
     other = [replace(one, protocol=replace(one.protocol, edition="partial-1b")) for one in whole]
-    chart = against_option(_settings(*whole, *part, *other), "recall_at_1", "bits", papers={}, facts=facts)
+    chart = against_option(settings_of(*whole, *part, *other), "recall_at_1", "bits", papers={}, facts=facts)
     title = "Birds, zero-shot"
     assert sorted(chart.panels) == [title, f"{title}, a part of it, partial-0a", f"{title}, a part of it, partial-1b"]
 
 
 def test_a_curve_is_called_as_most_of_its_settings_are(result, facts):
     results = [result(f"vgg_rounds{i}", 0.5, rounds=i) for i in (0, 1, 3)] + [result("lambda_1e2", 0.5, rounds=2)]
-    (curve,) = against_option(_settings(*results), "recall_at_1", "rounds", papers={}, facts=facts).curves
+    (curve,) = against_option(settings_of(*results), "recall_at_1", "rounds", papers={}, facts=facts).curves
     assert (curve.name.whole, len(curve.points)) == ("vgg", 4)
 
 
 def test_an_option_inside_of_a_list_is_found(result, facts):
-    chart = against_option(_settings(result("a", 0.5)), "recall_at_1", "top", papers={}, facts=facts)
-    assert _values(chart.curves[0]) == [(5, 50)]
+    chart = against_option(settings_of(result("a", 0.5)), "recall_at_1", "top", papers={}, facts=facts)
+    assert values_of(chart.curves[0]) == [(5, 50)]
 
 
 @pytest.mark.parametrize(
@@ -292,41 +176,26 @@ def test_an_option_inside_of_a_list_is_found(result, facts):
     ],
 )
 def test_a_wrong_name_is_an_error_that_says_what_there_is(result, facts, metric, option, message):
-    settings = _settings(result("a_16", 0.5, bits=16), result("a_64", 0.5))
+    settings = settings_of(result("a_16", 0.5, bits=16), result("a_64", 0.5))
     with pytest.raises(BenchError, match=message):
         against_option(settings, metric, option, papers={}, facts=facts)
 
 
-@pytest.fixture
-def papers():
-    """A paper that prints 68.2 for abir/a_16 and nothing for a_64."""
-    column = PaperColumn(id="r1", metric="recall_at_k", k=1, dataset="cub")
-    rows = [
-        PaperRow(label=name, role="own", config=f"abir/{name}", values={"r1": value})
-        for name, value in (("a_16", 68.2), ("a_64", None))
-    ]
-    table = PaperTable(
-        id="T1", about="", unit="percent", higher_is_better=True, ocr="clean", columns=[column], rows=rows
-    )
-    info = PaperInfo(key="abir", title="", authors="", venue="", year=2020)
-    return {"abir": Paper(schema_version=1, paper=info, tables=[table])}
-
-
 def test_a_papers_number_stands_at_its_settings_point(result, facts, papers, protocol, make_result):
-    settings = _settings(result("a_16", 0.5, bits=16), result("a_64", 0.5))
+    settings = settings_of(result("a_16", 0.5, bits=16), result("a_64", 0.5))
     (curve,) = against_option(settings, "recall_at_1", "bits", papers=papers, facts=facts).curves
     assert [(p.x, p.paper) for p in curve.points] == [(16, pytest.approx(68.2)), (64, None)]
-    twice = _settings(result("a_16", 0.4, bits=16), result("b_16", 0.5, bits=16))  # best first
+    twice = settings_of(result("a_16", 0.4, bits=16), result("b_16", 0.5, bits=16))  # best first
     (curve,) = against_option(twice, "recall_at_1", "bits", papers=papers, facts=facts).curves
     assert [(p.x, p.value.mean, p.paper) for p in curve.points] == [(16, 50, pytest.approx(68.2))]
-    part = _settings(make_result(variant="a_16", protocol=protocol("cub", edition="partial-1")))
+    part = settings_of(make_result(variant="a_16", protocol=protocol("cub", edition="partial-1")))
     (curve,) = against_option(part, "recall_at_1", "max_steps", papers=papers, facts=facts).curves
     assert curve.points[0].paper is None
 
 
 def test_a_guest_named_as_a_method_has_no_papers_number(result, facts, papers):
     ours = result("a_16", 0.5, bits=16)
-    (guest,) = _settings(replace(ours, run=replace(ours.run, suite=GUESTS)))
+    (guest,) = settings_of(replace(ours, run=replace(ours.run, suite=GUESTS)))
     (curve,) = against_option([guest], "recall_at_1", "bits", papers=papers, facts=facts).curves
     assert [(p.x, p.value.mean, p.paper) for p in curve.points] == [(16, 50, None)]
 
@@ -352,14 +221,14 @@ def test_against_epochs_a_point_is_the_mean_over_seeds_where_all_have_one(logged
     settings = logged(["0,0,0.2,1.5,\n1,1,0.4,2.5,\n2,2,0.9,,\n", "0,0,0.4,2.5,\n1,1,0.6,3.5,\n"])
     chart = against_epoch(settings, "map", papers={}, facts=facts)
     (curve,) = chart.curves
-    assert (curve.name.whole, _values(curve)) == ("a_16", [(0, 30), (1, 50)])
+    assert (curve.name.whole, values_of(curve)) == ("a_16", [(0, 30), (1, 50)])
     assert curve.points[0].value.std == pytest.approx(200**0.5)
     assert (chart.metric, chart.y_label, chart.against) == ("curve/map", "mAP (%)", "epoch")
 
 
 def test_a_logged_column_that_is_no_metric_keeps_its_unit(logged, facts):
     chart = against_epoch(logged(["0,0,,1.5,\n1,1,,2.5,\n"]), "train/gap", papers={}, facts=facts)
-    assert (chart.y_label, _values(chart.curves[0])) == ("train/gap", [(0, 1.5), (1, 2.5)])
+    assert (chart.y_label, values_of(chart.curves[0])) == ("train/gap", [(0, 1.5), (1, 2.5)])
 
 
 def test_a_papers_number_is_a_level_against_epochs(logged, facts, papers):
@@ -380,7 +249,7 @@ def test_what_was_not_logged_is_left_out_or_an_error(logged, facts):
 
 
 def test_csv_holds_every_point_as_it_is_drawn(result, facts, papers):
-    settings = _settings(*(result("a_16", v, s, bits=16) for s, v in enumerate((0.4, 0.6))))
+    settings = settings_of(*(result("a_16", v, s, bits=16) for s, v in enumerate((0.4, 0.6))))
     chart = against_option(settings, "recall_at_1", "bits", papers=papers, facts=facts)
     (row,) = csv.DictReader(io.StringIO(chart_csv(chart)))
     assert row == {
@@ -390,7 +259,7 @@ def test_csv_holds_every_point_as_it_is_drawn(result, facts, papers):
 
 
 def test_in_csv_a_level_has_no_x(result, facts):
-    settings = _settings(result("r0", 0.5, rounds=0), result("r1", 0.6, rounds=1), result("shelf", 0.4))
+    settings = settings_of(result("r0", 0.5, rounds=0), result("r1", 0.6, rounds=1), result("shelf", 0.4))
     chart = against_option(settings, "recall_at_1", "rounds", papers={}, facts=facts)
     assert chart_csv(chart).splitlines()[1:] == [
         "abir,recall_at_1,rounds,0,50,,1,",
