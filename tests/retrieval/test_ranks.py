@@ -3,20 +3,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranking_cases import DIMENSIONS, OPTIONS
 
 from retrieval_bench.retrieval import counting
 from retrieval_bench.retrieval.descriptors import Descriptors
 from retrieval_bench.retrieval.ground_truth import GroundTruth, RaggedLists
 from retrieval_bench.retrieval.ranks import RelevantRanks, rank_relevant
 
-CASES = {
-    "metric": st.sampled_from(["dot", "euclidean", "hamming"]),
-    "kind": st.sampled_from(["coarse", "fine", "near", "equal"]),
-    "rows": st.sampled_from([1, 3]),
-    "shared": st.booleans(),
-    "labels": st.booleans(),
-    "dimension": st.sampled_from([1, 5, 33]),
-}
+CASES = OPTIONS | DIMENSIONS
 
 
 def assert_same(a: RelevantRanks, b: RelevantRanks):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranking_cases import DIMENSIONS, OPTIONS
 
 from retrieval_bench.retrieval import recall, screening
 from retrieval_bench.retrieval.counting import Pairs
@@ -36,16 +37,7 @@ def precision(request, monkeypatch):
     block=st.sampled_from([1, 5, 7, 40]),
     coarse=st.booleans(),
     most_near=st.sampled_from([0, 1, 4, 100]),
-    options=st.fixed_dictionaries(
-        {
-            "metric": st.sampled_from(["dot", "euclidean", "hamming"]),
-            "kind": st.sampled_from(["coarse", "fine", "near", "equal"]),
-            "rows": st.sampled_from([1, 3]),
-            "shared": st.booleans(),
-            "labels": st.booleans(),
-            "dimension": st.sampled_from([1, 5, 33]),
-        }
-    ),
+    options=st.fixed_dictionaries(OPTIONS | DIMENSIONS),
 )
 def test_the_short_way_gives_the_same_recall_as_all_ranks(make_case, seed, block, coarse, most_near, options):
     case = make_case(seed, images=16, **options)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranking_cases import OPTIONS
 
 from retrieval_bench.retrieval import nearest, screening
 from retrieval_bench.retrieval import search as module
@@ -30,15 +31,7 @@ HAS_BFLOAT16 = screening.bfloat16_pays(torch.device("cpu"))
         }
     ),
     coarse=st.booleans(),
-    options=st.fixed_dictionaries(
-        {
-            "metric": st.sampled_from(["dot", "euclidean", "hamming"]),
-            "kind": st.sampled_from(["coarse", "fine", "near", "equal"]),
-            "rows": st.sampled_from([1, 3]),
-            "shared": st.booleans(),
-            "labels": st.booleans(),
-        }
-    ),
+    options=st.fixed_dictionaries(OPTIONS),
 )
 def test_search_returns_the_head_of_the_slow_ranking(make_case, slow_rankings, seed, top, limits, coarse, options):
     case = make_case(seed, images=14, **options)
